@@ -16,7 +16,13 @@ class GeoSam2Error(Exception):
     Args:
         text: One sentence that says what happened, in the user's words.
         hint: One sentence that says what to do next; empty when there is nothing to do.
+
+    Attributes:
+        details: What a "Details" button shows: a traceback of the engine or the end of its
+            log; empty when there is none. Set after construction by who has them.
     """
+
+    details: str = ""
 
     def __init__(self, text: str, hint: str = "") -> None:
         super().__init__(text)

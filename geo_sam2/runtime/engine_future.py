@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a client of the engine holds while it waits, and what it gets."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any
+
+from geo_sam2.engine.protocol import Array
+
+
+class Outcome(enum.Enum):
+    """How a request ended that did not fail; the values are the types of the engine's answers."""
+
+    DONE = "result"
+    CANCELLED = "cancelled"
+    SUPERSEDED = "superseded"
+
+
+@dataclass(frozen=True)
+class EngineResult:
+    """The answer to a request.
+
+    Being cancelled and being superseded by a newer preview are ordinary outcomes: look at
+    ``outcome`` before reading fields. Failures are exceptions of ``geo_sam2.errors``.
+
+    Args:
+        outcome: Whether the request was carried out.
+        fields: What the operation answered; empty unless the outcome is ``DONE``.
+        arrays: Its arrays; C-contiguous, writable, owned by the receiver.
+    """
+
+    outcome: Outcome
+    fields: dict[str, Any] = field(default_factory=dict)
+    arrays: dict[str, Array] = field(default_factory=dict)
+
+    @property
+    def is_done(self) -> bool:
+        """Return whether the request was carried out."""
+        return self.outcome is Outcome.DONE
+
+
+class EngineFuture(Future[EngineResult]):
+    """The future ``EngineResult`` of one request.
+
+    It counts as running from the start, so ``cancel()`` of the base class returns False and
+    does nothing; use ``cancel_request``. Callbacks run on a thread of the client and must
+    return soon; they may send requests but not close the client.
+
+    Args:
+        request_id: The number of the request.
+        send_cancel: Called with it to tell the engine.
+    """
+
+    def __init__(self, request_id: int, send_cancel: Callable[[int], None]) -> None:
+        super().__init__()
+        self.request_id = request_id
+        self._send_cancel = send_cancel
+        self.set_running_or_notify_cancel()
+
+    def cancel_request(self) -> None:
+        """Ask the engine to drop the request or to stop it at the next occasion; returns at once.
+
+        The future then ends as ``Outcome.CANCELLED``, or as ``DONE`` where the answer was
+        on its way already.
+        """
+        self._send_cancel(self.request_id)
