@@ -7,6 +7,7 @@ so that a laptop that slept for the night is not taken for a stalled client.
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from typing import TYPE_CHECKING
@@ -55,7 +56,7 @@ class Watch:
         self._reader = reader
         self._outbox = outbox
         self._interval_s = interval_s
-        self._idle_timeout_s = idle_timeout_s
+        self._idle_limit = None if idle_timeout_s is None else max(1, math.ceil(idle_timeout_s / interval_s))
         self._on_stall = on_stall
         self._end = end
         self._parent_pid = os.getppid()
@@ -95,17 +96,15 @@ class Watch:
             self._on_stall(ProtocolError("A message began and did not go on."))
 
     def _look_for_idleness(self, is_needed: bool) -> None:
-        if self._idle_timeout_s is None:
+        if self._idle_limit is None:
             return
         self._idle_steps = 0 if is_needed else self._idle_steps + 1
-        idle_s = self._idle_steps * self._interval_s
         # The client closes the pipe if it has no request on its way, so that none is lost
         # in a process that is ending; one that does not understand is not waited for long.
-        if idle_s >= self._idle_timeout_s:
-            if idle_s - self._interval_s < self._idle_timeout_s:
-                self._offer({"type": "idle"})
-            if idle_s >= self._idle_timeout_s + IDLE_GRACE_S:
-                self._end()
+        if self._idle_steps == self._idle_limit:
+            self._offer({"type": "idle"})
+        elif (self._idle_steps - self._idle_limit) * self._interval_s >= IDLE_GRACE_S:
+            self._end()
 
     def _offer(self, fields: dict[str, object]) -> None:
         self._outbox.offer(message_buffers(Message(fields)))
