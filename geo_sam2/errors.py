@@ -37,6 +37,10 @@ class PromptError(GeoSam2Error):
     """A point, box, label or mask prompt cannot be used."""
 
 
+class OutlineOptionsError(GeoSam2Error):
+    """An outline is asked for in a way that cannot be made."""
+
+
 class WindowError(GeoSam2Error):
     """A window of pixels has the wrong dtype, shape or place."""
 
