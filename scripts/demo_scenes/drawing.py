@@ -171,7 +171,8 @@ def coverage_of(polygon_xy: np.ndarray, size_px: int) -> tuple[tuple[slice, slic
     if x0 >= x1 or y0 >= y1:
         return None
     fine = Image.new("L", ((x1 - x0) * SUPERSAMPLING, (y1 - y0) * SUPERSAMPLING))
-    # PIL fills the pixels whose centres it is given, hence the half fine pixel.
+    # PIL takes the centres of pixels, hence the half; it fills the pixels that the outline touches too,
+    # so an area is larger by up to a fine pixel at its edges, in the picture as in the truth.
     corners = (polygon_xy - [x0, y0]) * SUPERSAMPLING - 0.5
     ImageDraw.Draw(fine).polygon([tuple(corner) for corner in corners], fill=255)
     coverage = np.asarray(fine.reduce(SUPERSAMPLING), np.float32) / 255

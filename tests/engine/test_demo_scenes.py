@@ -11,7 +11,8 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 
-from demo_scenes import evaluation_scenes  # noqa: E402
+from demo_scenes import evaluation_scenes, training_scenes  # noqa: E402
+from demo_scenes.canvas import Canvas  # noqa: E402
 from scipy import ndimage  # noqa: E402
 
 
@@ -69,3 +70,59 @@ def test_scene_description_fits_its_maps(evaluation):
         mask = scene.mask("object", found.object_id)
         assert set(np.unique(scene.part_hw[mask])) - {0} == set(found.part_ids)
         assert np.all(scene.group_hw[mask] == found.group_id)
+
+
+@pytest.mark.parametrize(("seed", "size_px"), [(seed, 256) for seed in range(12)] + [(3, 512), (5, 1024)])
+def test_training_truth_nests_and_is_fixed_by_its_seed(seed, size_px):
+    scene = training_scenes.training_scene(seed, size_px)
+    again = training_scenes.training_scene(seed, size_px)
+    assert scene.image_hwc.shape == (size_px, size_px, 3)
+    np.testing.assert_array_equal(scene.image_hwc, again.image_hwc)
+    np.testing.assert_array_equal(scene.part_hw, again.part_hw)
+    _assert_nested(scene)
+
+
+def test_training_scenes_show_all_three_levels():
+    scenes = [training_scenes.training_scene(seed, 256) for seed in range(12)]
+    found = [described for scene in scenes for described in scene.objects]
+    assert any(len(described.part_ids) == 2 for described in found)
+    assert any(described.group_id for described in found)
+    assert any(described.is_single_part and not described.group_id for described in found)
+
+
+def _square(low, high):
+    return np.array([[low, low], [high, low], [high, high], [low, high]], float)
+
+
+def test_an_object_cut_in_two_becomes_two_objects():
+    canvas = Canvas(np.zeros((64, 64, 3)))
+    canvas.fill(_square(8, 56), np.ones(3), canvas.new_object("field"))
+    canvas.fill(
+        np.array([[0, 30], [64, 30], [64, 34], [0, 34]], float), np.ones(3), canvas.new_object("road")
+    )
+    scene = canvas.finish(np.zeros((64, 64, 3), np.uint8))
+    assert sorted(found.kind for found in scene.objects) == ["field", "field", "road"]
+    assert sum(found.area_px for found in scene.objects if found.kind == "field") == 48 * 48 - 48 * 4
+
+
+def test_a_covered_neighbour_ends_a_group_and_a_covered_part_ends_the_parts():
+    canvas = Canvas(np.zeros((64, 64, 3)))
+    group_id, roof = canvas.new_label(), canvas.new_object("roof")
+    canvas.fill(_square(8, 24), np.ones(3), roof, canvas.new_label(), group_id)
+    canvas.fill(_square(24, 40), np.ones(3), roof, canvas.new_label(), group_id)
+    canvas.fill(_square(40, 56), np.ones(3), canvas.new_object("roof"), 0, group_id)
+    canvas.fill(_square(24, 60), np.ones(3), canvas.new_object("wood"))
+    scene = canvas.finish(np.zeros((64, 64, 3), np.uint8))
+    assert not scene.group_hw.any()
+    assert not scene.part_hw.any()
+
+
+def test_coverage_of_a_rectangle_between_pixels_is_right_to_a_quarter_pixel_at_each_edge():
+    canvas = Canvas(np.zeros((16, 16, 3)))
+    canvas.fill(np.array([[2.5, 4], [9, 4], [9, 6.25], [2.5, 6.25]]), np.ones(3))
+    shares = canvas.image[..., 0]
+    assert shares.sum() == pytest.approx(6.5 * 2.25, abs=(6.5 + 2.25) * 2 / 4)
+    assert shares[5, 2] == pytest.approx(0.5, abs=0.25)
+    assert shares[6, 5] == pytest.approx(0.25, abs=0.25)
+    assert shares[5, 5] == 1
+    assert shares[:, :2].sum() == 0

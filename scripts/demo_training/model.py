@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The demo model for training: building, starting values, and the forward pass on crops of its frame.
+
+The model sees 1024 x 1024 pixels in use. Training on whole pictures of that size from the start would take
+days on a CPU, so most steps see a smaller *crop* at native scale. Its position encodings are those of the
+place in the 1024 frame where the crop is said to lie: finding a click is learned at the fineness that is
+needed later, and growing the crop changes nothing but the surroundings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from types import MethodType
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+from sam2.modeling.sam.transformer import Attention
+from torch import nn
+
+DEMO_FOLDER = Path(__file__).resolve().parents[2] / "geo_sam2" / "models" / "demo"
+FRAME_PX = 1024
+STRIDE_PX = 16
+MEAN = torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1)
+STD = torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1)
+
+#: Parameters that a single image never uses; they are neither trained nor shipped.
+MEMORY_PREFIXES = (
+    "memory_attention.",
+    "memory_encoder.",
+    "maskmem_tpos_enc",
+    "no_mem_pos_enc",
+    "obj_ptr_",
+    "no_obj_",
+    "mask_downsample.",
+)
+
+
+class Features(NamedTuple):
+    """What the decoder reads of B crops of h x w tokens.
+
+    Attributes:
+        image_embed: (B, 256, h, w), ``no_mem_embed`` added.
+        high_res_feats: (B, 32, 4 h, 4 w) and (B, 64, 2 h, 2 w).
+    """
+
+    image_embed: torch.Tensor
+    high_res_feats: tuple[torch.Tensor, torch.Tensor]
+
+    def at(self, index: torch.Tensor) -> Features:
+        """Return the features of the given crops, in that order, with repeats."""
+        return Features(self.image_embed[index], tuple(feat[index] for feat in self.high_res_feats))
+
+
+def build_demo_model() -> nn.Module:
+    """Return an untrained ``SAM2Base`` of demo.yaml, with torch's usual random weights.
+
+    The decoder's attentions are computed in the open: with few keys or few queries and 16 channels a head,
+    the fused operation is slower forward and three times slower backward.
+    """
+    model = instantiate(OmegaConf.load(DEMO_FOLDER / "demo.yaml").model)
+    for module in model.sam_mask_decoder.modules():
+        if type(module) is Attention:
+            module.forward = MethodType(_attend, module)
+    return model
+
+
+def _attend(self: Attention, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+    """Return what ``Attention.forward`` returns."""
+    q = self._separate_heads(self.q_proj(q), self.num_heads)
+    k = self._separate_heads(self.k_proj(k), self.num_heads)
+    v = self._separate_heads(self.v_proj(v), self.num_heads)
+    weights = (q @ (k * k.shape[-1] ** -0.5).transpose(-1, -2)).softmax(-1)
+    return self.out_proj(self._recombine_heads(weights.to(v.dtype) @ v))
+
+
+def set_starting_values(model: nn.Module, seed: int, gain: float = 3.0) -> None:
+    """Give an untrained model the starting values from which a click is found soon.
+
+    - The q and k projections of the decoder's cross-attentions start equal and large (``gain`` times
+      Xavier's): a token then attends to where its own position encoding is, instead of having to learn it.
+    - The frequencies of the position encoding cover octaves evenly (0.6 to 10 periods per frame half)
+      instead of clustering at 1: the similarity of two places falls off sharply near and slowly far.
+    - The background position embedding of the trunk stays 0: a crop does not know where it is cut from.
+    - The score "there is an object" is constant: every prompt is on one.
+    """
+    torch.manual_seed(seed)
+    decoder, prompt_encoder = model.sam_mask_decoder, model.sam_prompt_encoder
+    layers = decoder.transformer.layers
+    crossings = [decoder.transformer.final_attn_token_to_image]
+    crossings += [layer.cross_attn_token_to_image for layer in layers]
+    crossings += [layer.cross_attn_image_to_token for layer in layers]
+    with torch.no_grad():
+        for attention in crossings:
+            nn.init.xavier_uniform_(attention.q_proj.weight, gain)
+            nn.init.zeros_(attention.q_proj.bias)
+            attention.k_proj.weight.copy_(attention.q_proj.weight)
+            nn.init.zeros_(attention.k_proj.bias)
+        frequencies = prompt_encoder.pe_layer.positional_encoding_gaussian_matrix
+        count = frequencies.shape[1]
+        length = torch.logspace(np.log10(0.6), 1.0, count)
+        turn = torch.rand(count) * 2 * torch.pi
+        frequencies.copy_(torch.stack([length * turn.cos(), length * turn.sin()]))
+        for embedding in (*prompt_encoder.point_embeddings, prompt_encoder.not_a_point_embed):
+            embedding.weight.mul_(0.5)
+        prompt_encoder.no_mask_embed.weight.mul_(0.1)
+        nn.init.trunc_normal_(model.image_encoder.trunk.pos_embed_window, std=0.02)
+        score = decoder.pred_obj_score_head.layers[-1]
+        nn.init.zeros_(score.weight)
+        nn.init.constant_(score.bias, 10.0)
+
+
+def trained_parameters(model: nn.Module) -> Iterable[tuple[str, nn.Parameter]]:
+    """Yield the names and parameters that training changes."""
+    for name, parameter in model.named_parameters():
+        frozen = "trunk.pos_embed" in name and "window" not in name
+        if not (name.startswith(MEMORY_PREFIXES) or "pred_obj_score_head" in name or frozen):
+            yield name, parameter
+
+
+def encode(model: nn.Module, images_u8: torch.Tensor) -> Features:
+    """Return the features of (B, 3, H, W) uint8 pictures as SAM2ImagePredictor computes them."""
+    backbone = model.forward_image((images_u8.float() / 255 - MEAN) / STD)["backbone_fpn"]
+    image_embed = backbone[2] + model.no_mem_embed.view(1, -1, 1, 1)
+    return Features(image_embed, (backbone[0], backbone[1]))
+
+
+def decode(
+    model: nn.Module,
+    features: Features,
+    coords_xy: torch.Tensor,
+    labels: torch.Tensor,
+    mask_input: torch.Tensor | None,
+    corner_px: tuple[int, int],
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the logits (N, 4, 4 h, 4 w) of all four masks and their predicted IoUs (N, 4).
+
+    Args:
+        model: the model.
+        features: of the crop of each of the N prompts.
+        coords_xy: (N, points, 2), pixel indices within the crop.
+        labels: (N, points); 0 background, 1 foreground, 2 and 3 the corners of a box.
+        mask_input: (N, 1, 4 h, 4 w) earlier logits, or None.
+        corner_px: where the crop lies in the frame, (x, y), multiples of 16.
+    """
+    prompt_encoder, count = model.sam_prompt_encoder, len(coords_xy)
+    height, width = features.image_embed.shape[-2:]
+    shifted = coords_xy + torch.tensor(corner_px, dtype=torch.float32)
+    with torch.autocast("cpu", enabled=False):  # the sine of a rounded phase would be another place
+        sparse = prompt_encoder._embed_points(shifted, labels, pad=True)
+        image_pe = prompt_encoder.get_dense_pe()
+    if mask_input is None:
+        dense = prompt_encoder.no_mask_embed.weight.view(1, -1, 1, 1).expand(count, -1, height, width)
+    else:
+        dense = prompt_encoder._embed_masks(mask_input)
+    left, top = corner_px[0] // STRIDE_PX, corner_px[1] // STRIDE_PX
+    image_pe = image_pe[..., top : top + height, left : left + width]
+    return predict_masks(model.sam_mask_decoder, features, image_pe, sparse, dense)
+
+
+def predict_masks(
+    decoder: nn.Module,
+    features: Features,
+    image_pe: torch.Tensor,
+    sparse: torch.Tensor,
+    dense: torch.Tensor,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return what ``MaskDecoder.predict_masks`` returns, logits and predicted IoUs, in half its time.
+
+    The upscaling keeps its channels last: a transposed convolution whose stride is its kernel is a matrix
+    product per pixel, the normalisation over channels is one fused operation, and the four logits of a
+    pixel are moved to their places only at the end.
+    """
+    count, _, height, width = features.image_embed.shape
+    tokens = torch.cat([decoder.obj_score_token.weight, decoder.iou_token.weight, decoder.mask_tokens.weight])
+    tokens = torch.cat([tokens.expand(count, -1, -1), sparse], 1)
+    hs, pixels = decoder.transformer(features.image_embed + dense, image_pe.expand(count, -1, -1, -1), tokens)
+
+    feat_s0, feat_s1 = features.high_res_feats
+    dc1, norm, act1, dc2, act2 = decoder.output_upscaling
+    pixels = _upscale(pixels, dc1).view(count, height, width, 2, 2, -1).transpose(2, 3)
+    pixels = pixels.reshape(count, 2 * height, 2 * width, -1) + feat_s1.permute(0, 2, 3, 1)
+    pixels = act1(nn.functional.layer_norm(pixels, pixels.shape[-1:], norm.weight, norm.bias, norm.eps))
+    pixels = _upscale(pixels, dc2).view(count, 2 * height, 2 * width, 2, 2, -1)
+    fine = feat_s0.view(count, -1, 2 * height, 2, 2 * width, 2).permute(0, 2, 4, 3, 5, 1)
+    pixels = act2(pixels + fine).flatten(1, 4)
+
+    weights = torch.stack([mlp(hs[:, 2 + i]) for i, mlp in enumerate(decoder.output_hypernetworks_mlps)], 2)
+    logits = (pixels @ weights).view(count, 2 * height, 2 * width, 2, 2, -1)
+    logits = logits.permute(0, 5, 1, 3, 2, 4).reshape(count, -1, 4 * height, 4 * width)
+    return logits.float(), decoder.iou_prediction_head(hs[:, 1]).float()
+
+
+def _upscale(pixels: torch.Tensor, convolution: nn.ConvTranspose2d) -> torch.Tensor:
+    """Return (..., 2 x 2 x out) for pixels (..., in): row, column and channel of the finer pixels."""
+    weight = convolution.weight.permute(2, 3, 1, 0).flatten(0, 2)
+    return nn.functional.linear(pixels, weight, convolution.bias.repeat(4))
