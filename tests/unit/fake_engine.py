@@ -79,8 +79,6 @@ def make_noise(_message, _context):
     from geo_sam2.engine.protocol import Message
 
     print("noise from print")  # noqa: T201
-    sys.stdout.write("noise without a line feed")
-    sys.stdout.flush()
     os.write(1, b"noise from descriptor 1\n")
     if sys.platform != "win32":
         libc = ctypes.CDLL(None)

@@ -117,15 +117,17 @@ def test_interactive_request_waits_for_an_operation_that_does_not_serve_but_not_
 
 
 def test_error_of_a_request_served_in_between_is_its_own(client, make_gate):
-    gate = make_gate()
-    work = client.request({"type": "work", "gates": [gate.port]})
+    gate, next_gate = make_gate(), make_gate()
+    work = client.request({"type": "work", "gates": [gate.port, next_gate.port]})
     gate.wait_until_reached()
     unknown = client.request({"type": "unheard_of"})
     wait_until_received(client)
     gate.open()
-    assert answer(work).is_done
     with pytest.raises(errors.ProtocolError, match="unheard_of"):
         answer(unknown)
+    next_gate.wait_until_reached()
+    next_gate.open()
+    assert answer(work).is_done
 
 
 def test_waiting_request_is_cancelled_at_once(client, make_gate):
@@ -159,6 +161,7 @@ def test_cancel_of_one_request_leaves_the_others_alone(client, make_gate):
     gate.wait_until_reached()
     futures = [client.request({"type": "echo", "value": n}) for n in range(3)]
     futures[1].cancel_request()
+    wait_until_received(client)
     gate.open()
     assert answer(work).is_done
     assert [answer(f).outcome for f in futures] == [Outcome.DONE, Outcome.CANCELLED, Outcome.DONE]
@@ -376,7 +379,7 @@ def test_caller_too_far_ahead_is_refused_and_never_waits(make_client, monkeypatc
     processes = []
     monkeypatch.setattr(engine_process, "OUTBOX_MESSAGES", 4)
     # Nothing is written before the process is started, so all requests stay in the queue.
-    monkeypatch.setattr(engine_process.EngineProcess, "start", processes.append)
+    monkeypatch.setattr(engine_process.EngineProcess, "start", lambda process: processes.append(process))
     client = make_client()
     futures = [client.request({"type": "echo"}) for _ in range(4)]
     assert [future.done() for future in futures] == [False, False, False, True]  # hello takes one place

@@ -123,7 +123,7 @@ def test_deaths_far_apart_do_not_stop_the_restarts(make_client):
 
 def test_silent_engine_is_ended(make_client):
     client = make_client(silence_timeout_s=1.0)
-    pid = answer(client.start()).fields["pid"]
+    pid = answer(client.request({"type": "describe"})).fields["pid"]  # it is ready then
     pending = [client.request({"type": "stop_self"}), client.request({"type": "echo"})]
     for future in pending:
         error = error_of(future)

@@ -40,7 +40,9 @@ def test_hello_is_answered_while_the_operations_are_imported(make_gate):
 
 def test_nothing_is_imported_before_the_first_message(make_gate):
     gate = make_gate()
-    with RawEngine({"FAKE_ENGINE_LOAD": f"gate:{gate.port}"}) as engine:
+    options = ("--heartbeat", "0.02", "--idle-timeout", "0.1")
+    with RawEngine({"FAKE_ENGINE_LOAD": f"gate:{gate.port}"}, options) as engine:
+        assert engine.receive().fields == {"type": "idle"}  # else heartbeats of the import
         engine.end_input()
         assert engine.wait() == EXIT_OK
     assert not gate.is_reached()

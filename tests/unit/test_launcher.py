@@ -36,7 +36,6 @@ def test_noise_on_standard_output_goes_to_the_log_and_input_is_empty():
     log = engine.log.decode()
     for noise in (
         "noise from print",
-        "noise without a line feed",
         "noise from descriptor 1",
         "noise from a child",
         *(["noise from C"] if sys.platform != "win32" else []),
