@@ -9,7 +9,6 @@ another process. Ignorant of what the file is.
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import http.client
 import os
@@ -23,6 +22,7 @@ from typing import Callable
 
 from geo_sam2.errors import CancelledError, DownloadError
 from geo_sam2.runtime.child_process import IsCancelled, never_cancelled
+from geo_sam2.runtime.disk import NO_SPACE_ERRORS
 
 # Called with bytes there and bytes in all (0 when the server does not say).
 OnBytes = Callable[[int, int], None]
@@ -110,7 +110,7 @@ def _connection_error(url: str, error: Exception) -> DownloadError:
 
 
 def _disk_error(target: Path, error: OSError) -> DownloadError:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+    if error.errno in NO_SPACE_ERRORS:
         return DownloadError(
             f"There is no space left for {target.name} in {target.parent}.",
             "Free some space, then try again.",
