@@ -25,6 +25,8 @@ ENGINE_SIDE = {
 PURE = (
     "__init__.py",
     "errors.py",
+    "model_info.py",
+    "atomic_file.py",
     "grid.py",
     "feature_store.py",
     "encoder/tiling.py",
