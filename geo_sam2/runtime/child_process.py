@@ -37,6 +37,7 @@ _DROPPED = re.compile(
 )
 _POLL_S = 0.1
 _SILENCE_S = 2.0
+_PIPE_GRACE_S = 2.0
 _TERMINATE_GRACE_S = 3.0
 _KEPT_LINES = 400
 
@@ -165,6 +166,7 @@ def run_lines(
     threading.Thread(target=_read_lines, args=(process.stdout, incoming), daemon=True).start()
     kept: deque[str] = deque(maxlen=_KEPT_LINES)
     last_news = time.monotonic()
+    ended_at: float | None = None
     try:
         while True:
             if is_cancelled():
@@ -172,12 +174,16 @@ def run_lines(
             try:
                 line = incoming.get(timeout=_POLL_S)
             except queue.Empty:
-                # A grandchild may hold the pipe open after the child itself is gone.
-                if process.poll() is not None and incoming.empty():
-                    break
-                if time.monotonic() - last_news >= _SILENCE_S:
+                now = time.monotonic()
+                if process.poll() is not None:
+                    ended_at = ended_at or now
+                    # A grandchild may hold the pipe open after the child itself is gone; what the
+                    # child wrote last has arrived after a while.
+                    if now - ended_at >= _PIPE_GRACE_S:
+                        break
+                elif now - last_news >= _SILENCE_S:
                     on_silence()
-                    last_news = time.monotonic()
+                    last_news = now
                 continue
             if line is None:
                 break

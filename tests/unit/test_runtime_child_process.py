@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from geo_sam2.errors import CancelledError
+from geo_sam2.runtime import child_process
 from geo_sam2.runtime.child_process import clean_environment, run_lines, system_path
 
 LIMIT_S = 20.0
@@ -164,3 +165,15 @@ def test_silence_is_reported_so_that_a_download_can_show_what_arrived(monkeypatc
 def test_program_that_is_not_there_is_an_oserror(tmp_path):
     with pytest.raises(OSError, match="nothing"):
         run_lines([str(tmp_path / "nothing")], os.environ)
+
+
+def test_last_words_count_however_late_they_are_read(monkeypatch):
+    """On a busy machine the reader gets its turn long after the child has ended."""
+    slow_reader = child_process._read_lines
+
+    def late(*arguments: object) -> None:
+        time.sleep(0.5)
+        slow_reader(*arguments)
+
+    monkeypatch.setattr(child_process, "_read_lines", late)
+    assert run_lines(python("print('last words')"), os.environ).lines == ("last words",)

@@ -29,7 +29,10 @@ posix_only = pytest.mark.skipif(sys.platform == "win32", reason="shell scripts s
             f'<a href="https://files.example/a/{WHEEL}#sha256=00">x</a>',
             f"https://files.example/a/{WHEEL}",
         ),
-        (f"<A HREF = '../../a/{WHEEL}?token=1&amp;b=2'>x</A>", f"https://mirror.example/a/{WHEEL}?token=1&b=2"),
+        (
+            f"<A HREF = '../../a/{WHEEL}?token=1&amp;b=2'>x</A>",
+            f"https://mirror.example/a/{WHEEL}?token=1&b=2",
+        ),
         (f'<a href="{WHEEL}.metadata">x</a><a href="{WHEEL}">x</a>', f"{PAGE_URL}{WHEEL}"),
         (f'<a href="{WHEEL.replace("_", "%5F")}">x</a>', f"{PAGE_URL}{WHEEL.replace('_', '%5F')}"),
         ('<a href="uv-0.13.8-py3-none-manylinux_2_28_x86_64.whl">x</a>', ""),
