@@ -141,7 +141,9 @@ def fail(message, _context):
 
 
 def die(message, _context):
-    """End the process in the way that the request names."""
+    """End the process in the way that the request names, after a gate if it names one."""
+    if "gate" in message.fields:
+        pass_gate(message.fields["gate"])
     print("last words of the engine", file=sys.stderr)  # noqa: T201
     how = message.fields["how"]
     if how == "kill":
