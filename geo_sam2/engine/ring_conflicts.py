@@ -42,7 +42,7 @@ def segments_in_conflict(original: Outlines, kept: np.ndarray) -> np.ndarray:
     conflict[_meeting(simplified, is_segment, np.diff(kept) > 1)] = True
     conflict[_running_back(simplified, is_segment)] = True
     if not conflict.any():
-        _mark_swallowing(conflict, original, simplified, kept)
+        conflict[_swallowing(original, kept, is_segment)] = True
     return conflict & is_segment
 
 
@@ -134,34 +134,32 @@ def _running_back(simplified: Outlines, is_segment: np.ndarray) -> np.ndarray:
     return np.concatenate((segment[back], segment[before[back]]))
 
 
-def _mark_swallowing(
-    conflict: np.ndarray, original: Outlines, simplified: Outlines, kept: np.ndarray
-) -> None:
-    """Mark the segments that have another ring on another side than the vertices that they replace.
+def _swallowing(original: Outlines, kept: np.ndarray, is_segment: np.ndarray) -> list[int]:
+    """Return the segments that changed sides with a whole ring.
 
-    Without a segment met, a ring changes sides as a whole, its first vertex too.
+    Where no segments meet, a ring changes sides as a whole: its first vertex, too, lies between the
+    segment and the vertices that the segment replaces.
     """
-    begins = original.points_xy[original.ring_offsets[:-1]]
-    bounds = original.ring_bounds
-    moved = np.diff(original.ring_offsets) > np.diff(simplified.ring_offsets)
-    for index in np.flatnonzero(moved) if original.ring_count > 1 else ():
-        near = np.flatnonzero(_in_boxes(begins, bounds[index : index + 1])[:, 0])
-        near = begins[near[near != index]]
-        changed = points_in_ring(near, original.ring(index)) != points_in_ring(near, simplified.ring(index))
-        if not changed.any():
-            continue
-        first, end = simplified.ring_offsets[index], simplified.ring_offsets[index + 1]
-        # A ring between a segment and the vertices that it replaces lies in their common box.
-        starts = kept[first : end - 1] - kept[first]
-        ring, corners = original.ring(index), simplified.ring(index)[1:]
-        low = np.minimum(np.minimum.reduceat(ring, starts), corners)
-        high = np.maximum(np.maximum.reduceat(ring, starts), corners)
-        boxes = np.hstack((low, high))
-        conflict[first : end - 1] |= _in_boxes(near[changed], boxes).any(axis=0)
-
-
-def _in_boxes(points: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-    """Say of points (n, 2) and boxes (m, 4) which lie in which: (n, m) bool."""
-    return (points[:, None] >= boxes[None, :, :2]).all(axis=2) & (points[:, None] <= boxes[None, :, 2:]).all(
-        axis=2
-    )
+    segment = np.flatnonzero(is_segment & (np.diff(kept) > 1))
+    if original.ring_count < 2 or not len(segment):
+        return []
+    points = original.points_xy
+    begin, sizes = kept[segment], np.diff(kept)[segment] + 1
+    replaced, starts = points[concatenated_ranges(begin, sizes)], np.cumsum(sizes) - sizes
+    firsts = points[original.ring_offsets[:-1]]
+    low = np.concatenate((np.minimum.reduceat(replaced, starts), firsts))
+    high = np.concatenate((np.maximum.reduceat(replaced, starts), firsts))
+    ring = original.ring_of_point[begin]
+    found = []
+    for one, two in _overlapping_boxes(low, high):
+        loop, vertex = np.minimum(one, two), np.maximum(one, two) - len(segment)
+        candidate = (loop < len(segment)) & (vertex >= 0)
+        loop, vertex = loop[candidate], vertex[candidate]
+        other = ring[loop] != vertex
+        loop, vertex = loop[other], vertex[other]
+        for index in np.unique(loop):
+            chain = points[begin[index] : begin[index] + sizes[index]]
+            closed = np.concatenate((chain, chain[:1]))
+            if points_in_ring(firsts[vertex[loop == index]], closed).any():
+                found.append(segment[index])
+    return found

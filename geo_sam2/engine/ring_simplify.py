@@ -44,7 +44,7 @@ def simplify_rings(outlines: Outlines, tolerance_px: float, fixed: np.ndarray) -
 
 
 def _starting_at_anchors(outlines: Outlines, fixed: np.ndarray) -> tuple[Outlines, np.ndarray]:
-    """Turn each ring to begin at its first fixed vertex, else at the one farthest from its middle.
+    """Turn each ring to begin at the vertex that is farthest from its middle.
 
     The vertex where a ring begins survives any tolerance, so it has to be one that matters.
     """
@@ -53,7 +53,7 @@ def _starting_at_anchors(outlines: Outlines, fixed: np.ndarray) -> tuple[Outline
     bounds = outlines.ring_bounds
     middle = 0.5 * (bounds[:, :2] + bounds[:, 2:])
     distance = np.hypot(*(outlines.points_xy - middle[ring]).T)
-    anchors = _first_maxima(np.where(fixed, np.inf, distance), starts)
+    anchors = _first_maxima(distance, starts)
     # Vertex k of a turned ring is vertex (anchor + k) of the old one; its end repeats its beginning.
     within = np.arange(len(ring)) - starts[ring]
     turned = starts[ring] + (within + (anchors - starts)[ring]) % (sizes[ring] - 1)

@@ -82,6 +82,14 @@ def test_a_polygon_comes_down_to_its_corners():
         assert np.hypot(*(simple.points_xy - corner).T).min() < 1.8
 
 
+def test_a_spur_along_a_segment_but_beyond_its_end_stays():
+    ring = [(0, 0), (0, 20), (10, 20), (10, 0.4), (30, 0.2)]
+    outlines = outlines_of([ring])
+    fixed = ~(outlines.points_xy == (30, 0.2)).all(axis=1)
+    # A pixel off the line through its neighbours, but twenty off the segment between them.
+    assert len(simplify_rings(outlines, 3.0, fixed).points_xy) == 6
+
+
 def test_points_on_the_windows_edge_stay_exactly():
     logits = noise(seed=8, blur=5)
     traced = outline_logits(logits, WHOLE)
