@@ -8,6 +8,7 @@ from typing import Any
 
 from geo_sam2 import errors
 
+_MAX_TEXT = 300
 _MAX_DETAILS = 64 * 1024
 
 
@@ -53,5 +54,8 @@ def error_fields(request_id: int | None, error: BaseException) -> dict[str, Any]
 
 
 def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines() or ["no further text"]
-    return f"{type(error).__name__}: {lines[0][:300].rstrip('.')}"
+    """Return the class and the first line of the text; also for errors whose text cannot be made."""
+    lines = "".join(traceback.format_exception_only(type(error), error)).splitlines()
+    # A SyntaxError begins with the place, indented.
+    first = next((line for line in lines if not line.startswith(" ")), type(error).__name__)
+    return first[:_MAX_TEXT].rstrip(".: ")

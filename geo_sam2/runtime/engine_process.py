@@ -36,7 +36,7 @@ class ProcessEnd:
     """How a process ended.
 
     Args:
-        exit_code: ``Popen.returncode``; None if it never started.
+        exit_code: ``Popen.returncode``; None if it never started or cannot be ended.
         start_error: Why it could not be started.
         protocol_error: What was wrong with its output, if it was ended for that.
     """
@@ -133,7 +133,7 @@ class EngineProcess:
         stdin, stdout, stderr = (cast(io.FileIO, pipe) for pipe in (popen.stdin, popen.stdout, popen.stderr))
         self._reader = MessageReader(stdout)
         self._popen = popen
-        log_thread = self._start_thread("log", self._log.copy_from, stderr)
+        log_thread = self._start_thread("log", self._copy_log, stderr)
         self._start_thread("reader", self._read, popen, self._reader, log_thread)
         with contextlib.suppress(OSError):  # the process is gone; the reader finds out why
             self._outbox.write_to(stdin)
@@ -157,9 +157,16 @@ class EngineProcess:
             popen.wait(_EXIT_TIMEOUT_S)
         except subprocess.TimeoutExpired:  # it closed its output and lives on
             popen.kill()
-            popen.wait()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                popen.wait(_KILL_TIMEOUT_S)
+        if popen.stdout is not None:
+            popen.stdout.close()
         log_thread.join(_LOG_TIMEOUT_S)
         self._finish(ProcessEnd(popen.returncode, protocol_error=protocol_error))
+
+    def _copy_log(self, stderr: io.FileIO) -> None:
+        with stderr:
+            self._log.copy_from(stderr)
 
     def _read_one(self, reader: MessageReader) -> bool:
         """Read and hand over one message; the name must not keep it alive while the next is waited for."""

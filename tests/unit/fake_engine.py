@@ -120,10 +120,16 @@ def fail(message, _context):
     class NarrowPromptError(errors.PromptError):
         pass
 
+    class UnspeakableError(Exception):
+        def __str__(self):
+            raise LookupError("no text")
+
     kinds = {
         "PromptError": lambda: errors.PromptError("The prompt is bad.", "Click elsewhere."),
         "NarrowPromptError": lambda: NarrowPromptError("The prompt is narrow."),
         "CancelledError": lambda: errors.CancelledError("Cancelled."),
+        "UnspeakableError": UnspeakableError,
+        "SyntaxError": lambda: compile("1 +", "somewhere", "exec"),
         "ValueError": lambda: ValueError("one line\nanother line"),
         "SystemExit": lambda: SystemExit(5),
         "KeyboardInterrupt": KeyboardInterrupt,

@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import queue
+import sys
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -257,6 +259,8 @@ def test_request_can_be_sent_from_a_callback(client):
         ("PromptError", errors.PromptError, "The prompt is bad.", "Click elsewhere."),
         ("NarrowPromptError", errors.PromptError, "The prompt is narrow.", ""),
         ("ValueError", errors.EngineError, "The engine failed: ValueError: one line.", "log"),
+        ("UnspeakableError", errors.EngineError, "UnspeakableError", "log"),
+        ("SyntaxError", errors.EngineError, "The engine failed: SyntaxError: invalid syntax.", "log"),
         ("RecursionError", errors.EngineError, "The engine failed: RecursionError: too deep.", "log"),
         ("SystemExit", errors.EngineError, "The engine failed: SystemExit: 5.", "log"),
         ("KeyboardInterrupt", errors.EngineError, "The engine failed: KeyboardInterrupt", "log"),
@@ -373,6 +377,24 @@ def test_idle_engine_ends_and_the_next_request_starts_it_again(make_client):
         while states.get(timeout=PATIENCE_S) is not EngineState.STOPPED:
             pass
     assert len(pids) == 3
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts in /proc")
+def test_stopped_engines_leave_no_threads_and_no_descriptors(make_client):
+    client = make_client()
+
+    def start_and_stop():
+        assert answer(client.request({"type": "echo"})).is_done
+        client.stop()
+        for thread in threading.enumerate():
+            if thread.name.startswith("geo_sam2 engine") and thread not in others:
+                thread.join(PATIENCE_S)
+                assert not thread.is_alive()
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    others = set(threading.enumerate())  # of the client that all tests share
+    descriptors = start_and_stop()
+    assert [start_and_stop() for _ in range(3)] == [descriptors] * 3
 
 
 def test_caller_too_far_ahead_is_refused_and_never_waits(make_client, monkeypatch):

@@ -34,8 +34,15 @@ PURE = (
     "segmentation/prompts.py",
     "segmentation/session.py",
     "engine/__init__.py",
+    "engine/error_reply.py",
     "engine/launcher.py",
+    "engine/operation.py",
+    "engine/outbox.py",
+    "engine/process_exit.py",
     "engine/protocol.py",
+    "engine/request_queue.py",
+    "engine/server.py",
+    "engine/watch.py",
     "runtime/",
 )
 

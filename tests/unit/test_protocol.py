@@ -278,6 +278,7 @@ BAD_HEADERS = {
     "infinity": b'{"fields":{"a":-Infinity},"arrays":[]}',
     "overflowing float": b'{"fields":{"a":1e999},"arrays":[]}',
     "huge integer": b'{"fields":{"a":' + b"9" * 5000 + b'},"arrays":[]}',
+    "integer beyond int64": b'{"fields":{"a":12345678901234567890},"arrays":[]}',
     "deep nesting": b'{"fields":{"a":' + b"[" * 200_000 + b'},"arrays":[]}',
     "key twice": b'{"fields":{"id":1,"id":2},"arrays":[]}',
     "list": [],
