@@ -68,7 +68,8 @@ class EngineClient:
         silence_timeout_s: Time that it may stay silent afterwards while requests are pending;
             it sends a sign of life every two seconds while it works.
         death_window_s: Two deaths within this time stop the restarts.
-        on_state: Called with each new ``EngineState``, on any thread.
+        on_state: Called with each new ``EngineState``, on any thread; ask ``state`` where the
+            order of two quick changes matters.
         on_heartbeat: Called with the fields of each sign of life, on the reader thread.
     """
 
@@ -124,8 +125,8 @@ class EngineClient:
                 newer request of the group replaces; the rest is the operation's.
             arrays: Not copied; leave them unchanged until the future is done.
             on_progress: Called with (done, total, text), on the reader thread.
-            on_part: Called with each intermediate answer, on the reader thread. What a
-                callback raises fails the future and cancels the request.
+            on_part: Called with each intermediate answer, on the reader thread. Callbacks
+                must return soon; what one raises fails the future and cancels the request.
 
         Returns:
             A future that ends with an ``EngineResult`` or with an error of ``geo_sam2.errors``.
@@ -359,12 +360,13 @@ class EngineClient:
         heard_bytes = -1
         silent_steps = 0
         while not process.has_ended.wait(step_s):
+            bytes_read = process.bytes_read
             with self._lock:
                 if process is not self._process:
                     return
-                is_silent = bool(self._pending) and process.bytes_read == heard_bytes
+                is_silent = bool(self._pending) and bytes_read == heard_bytes
                 is_ready = self._state is EngineState.READY
-            heard_bytes = process.bytes_read
+            heard_bytes = bytes_read
             silent_steps = silent_steps + 1 if is_silent else 0
             # A request may have come at any time within the first of the silent steps.
             timeout_s = self._silence_timeout_s if is_ready else self._start_timeout_s

@@ -4,12 +4,16 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from pathlib import Path
 
 import pytest
 from gates import PATIENCE_S
 from raw_engine import FAKE_ENGINE, RawEngine, fake_engine_command
+
+import geo_sam2
+from geo_sam2.runtime.engine_command import engine_command
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -41,6 +45,14 @@ def test_noise_on_standard_output_goes_to_the_log_and_input_is_empty():
         *(["noise from C"] if sys.platform != "win32" else []),
     ):
         assert noise in log
+
+
+def test_engine_starts_from_a_folder_of_any_name(make_client, tmp_path):
+    folder = tmp_path / "plug ins für 湖" / "geo_sam2"
+    shutil.copytree(REPOSITORY / "geo_sam2", folder, ignore=shutil.ignore_patterns("models", "__pycache__"))
+    command = engine_command(Path(sys.executable), launcher=folder / "engine" / "launcher.py", environ={})
+    hello = make_client(command).start().result(PATIENCE_S)
+    assert hello.fields["version"] == geo_sam2.__version__
 
 
 def test_only_the_package_is_importable(description):
