@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Linear layers with their neighbour fused in: bias, GELU, residual sum.
+
+On CPUs the work goes to oneDNN's inner product through the operators that
+torch.compile itself emits (``torch.ops.mkldnn._linear_pointwise``); no compiler is
+needed to call them. Measured on two Zen 4 cores against ``F.linear``: fp32 1.5 times
+as fast (MKL takes a slow path on CPUs that are not Intel's), bf16 with GELU 2 times
+(the activation never makes a trip to memory). Elsewhere plain functions serve.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def has_fused_linear() -> bool:
+    """Say whether this build of torch has oneDNN's fused linear operator."""
+    return torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+
+
+class FusedLinear:
+    """``y = x Wᵀ + b`` over the last axis, with what follows it.
+
+    Args:
+        weight: Float tensor (out, in).
+        bias: Float tensor (out,).
+        dtype: The dtype to compute in; inputs must have it too.
+        fused: Use oneDNN's operator; only for CPU tensors, see ``has_fused_linear``.
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor, dtype: torch.dtype, *, fused: bool) -> None:
+        self.weight = weight.detach().to(dtype).contiguous()
+        self.bias = bias.detach().to(dtype).contiguous()
+        self._fused = fused
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Return ``x Wᵀ + b``."""
+        if self._fused:
+            return torch.ops.mkldnn._linear_pointwise(x, self.weight, self.bias, "none", [], "")
+        return F.linear(x, self.weight, self.bias)
+
+    def gelu(self, x: Tensor) -> Tensor:
+        """Return ``GELU(x Wᵀ + b)``, the exact (erf) GELU."""
+        if self._fused:
+            return torch.ops.mkldnn._linear_pointwise(x, self.weight, self.bias, "gelu", [], "none")
+        return F.gelu(F.linear(x, self.weight, self.bias))
+
+    def relu(self, x: Tensor) -> Tensor:
+        """Return ``ReLU(x Wᵀ + b)``."""
+        if self._fused:
+            return torch.ops.mkldnn._linear_pointwise(x, self.weight, self.bias, "relu", [], "")
+        return F.relu(F.linear(x, self.weight, self.bias))
+
+    def add(self, x: Tensor, residual: Tensor) -> Tensor:
+        """Return ``residual + x Wᵀ + b``; ``residual`` is left as it is."""
+        if self._fused:
+            return torch.ops.mkldnn._linear_pointwise.binary(x, residual, self.weight, self.bias, "add")
+        return residual + F.linear(x, self.weight, self.bias)
