@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Tile files and the decoder file of a store: written whole, checked when read, never mapped.
+
+A mapped file cannot be replaced on Windows, and one that is cut short while it is mapped
+kills the process; 8.4 MB are read in 4 ms anyway.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from geo_sam2.atomic_file import write_atomically
+from geo_sam2.engine.mask_decoder import Features
+from geo_sam2.errors import DamagedTileError, FeatureValueError, StoreError
+from geo_sam2.feature_store import FeatureStore, TileWindow
+
+_NAMES = ("image_embed", "high_res_feats_0", "high_res_feats_1")
+
+
+@dataclass(frozen=True)
+class TileRecord:
+    """What the index keeps of a tile file."""
+
+    file: str
+    bytes: int
+    crc32: int
+
+
+def write_tile(store: FeatureStore, window: TileWindow, generation: int, features: Features) -> TileRecord:
+    """Write the features of a window as float16.
+
+    Raises:
+        FeatureValueError: A value does not fit float16.
+        StoreError: The file cannot be written.
+    """
+    tensors = {name: getattr(features, name).to("cpu", torch.float16) for name in _NAMES}
+    for name, tensor in tensors.items():
+        if not torch.isfinite(tensor).all():
+            raise FeatureValueError(f"The encoder returned values in {name} that do not fit 16 bits.")
+    metadata = {"store": store.manifest.uuid, "window": json.dumps(window.to_json())}
+    content = safetensors.torch.save(
+        {name: tensor.contiguous() for name, tensor in tensors.items()}, metadata
+    )
+    file = window.file_name(generation)
+    path = store.tile_path(file)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, content)
+    return TileRecord(file, len(content), zlib.crc32(content))
+
+
+def read_tile(store: FeatureStore, window: TileWindow, file: str, crc32: int | None) -> Features:
+    """Read the features of a window; they are checked against the store's manifest.
+
+    Args:
+        store: The store.
+        window: What the tile should cover.
+        file: Its name in the store.
+        crc32: Checksum from the index; None where the index has none.
+
+    Returns:
+        Features as float32 on the CPU.
+
+    Raises:
+        DamagedTileError: The file is missing, cut short, changed, or belongs elsewhere.
+    """
+    path = store.tile_path(file)
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise _damaged(path, error.strerror or str(error)) from error
+    if crc32 is not None and zlib.crc32(content) != crc32:
+        raise _damaged(path, "its checksum is wrong")
+    try:
+        tensors = safetensors.torch.load(content)
+        metadata = _metadata(content)
+    except (safetensors.SafetensorError, ValueError) as error:
+        raise _damaged(path, "it is not whole") from error
+    expected = {"store": store.manifest.uuid, "window": json.dumps(window.to_json())}
+    if {key: metadata.get(key) for key in expected} != expected:
+        raise _damaged(path, "it belongs to another store or window")
+    shapes = store.manifest.model.feature_shapes.to_json()
+    found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    if found != shapes or any(tensor.dtype != torch.float16 for tensor in tensors.values()):
+        raise _damaged(path, "its arrays are not those of the manifest")
+    features = Features(*(tensors[name].float() for name in _NAMES))
+    if not all(torch.isfinite(getattr(features, name)).all() for name in _NAMES):
+        raise _damaged(path, "it holds values that are not numbers")
+    return features
+
+
+def _metadata(content: bytes) -> Mapping[str, str]:
+    """Return the free metadata of a safetensors file: 8 bytes of header length, then JSON."""
+    length = int.from_bytes(content[:8], "little")
+    metadata = json.loads(content[8 : 8 + length]).get("__metadata__", {})
+    return metadata if isinstance(metadata, dict) else {}
+
+
+def _damaged(path: Path, reason: str) -> DamagedTileError:
+    return DamagedTileError(f"The tile {path} is damaged: {reason}.", "Encode it again.")
+
+
+def write_decoder(store: FeatureStore, tensors: Mapping[str, Tensor]) -> None:
+    """Write what decoding needs of the model, in fp32, so that a store can be used without it."""
+    write_atomically(store.decoder_path, safetensors.torch.save(dict(tensors)))
+
+
+def read_decoder(store: FeatureStore) -> dict[str, Tensor]:
+    """Read the decoder's weights.
+
+    Raises:
+        StoreError: The file is missing or damaged.
+    """
+    try:
+        return safetensors.torch.load(store.decoder_path.read_bytes())
+    except OSError as error:
+        raise StoreError(
+            f"The store in {store.folder} has no readable decoder file ({error.strerror or error}).",
+            "Restore it from a copy, or encode again.",
+        ) from error
+    except safetensors.SafetensorError as error:
+        raise StoreError(
+            f"The decoder file of the store in {store.folder} is damaged.",
+            "Restore it from a copy, or encode again.",
+        ) from error
