@@ -7,7 +7,7 @@ tracing and the protocol.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -63,6 +63,15 @@ class Outlines:
         if (points_xy[ring_offsets[:-1]] != points_xy[ring_offsets[1:] - 1]).any():
             raise ProtocolError("A ring of an outline is not closed.")
         return cls(points_xy, ring_offsets, polygon_offsets)
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[Outlines]) -> Outlines:
+        """Return all polygons of several outlines, in order."""
+        return cls(
+            np.concatenate([part.points_xy for part in parts]),
+            _joined_offsets([part.ring_offsets for part in parts]),
+            _joined_offsets([part.polygon_offsets for part in parts]),
+        )
 
     def __len__(self) -> int:
         """Count the polygons."""
@@ -143,6 +152,11 @@ class Outlines:
         mirrored = self.ring_offsets[ring] + self.ring_offsets[ring + 1] - 1 - order
         order = np.where(turned[ring], mirrored, order)
         return Outlines(self.points_xy[order], self.ring_offsets, self.polygon_offsets)
+
+
+def _joined_offsets(parts: Sequence[np.ndarray]) -> np.ndarray:
+    counts = np.concatenate([np.diff(part) for part in parts])
+    return offsets_of(counts)
 
 
 def _check_offsets(name: str, offsets: np.ndarray, at_least: int, total: int) -> None:
