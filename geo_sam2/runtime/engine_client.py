@@ -22,8 +22,15 @@ from typing import Any
 from geo_sam2 import errors
 from geo_sam2.engine.protocol import PROTOCOL_VERSION, Array, Buffer, Message, message_buffers, read_field
 from geo_sam2.runtime.engine_command import EngineCommand
-from geo_sam2.runtime.engine_death import DeathRecord, copy_error, error_of_end
-from geo_sam2.runtime.engine_future import EngineFuture, EngineResult, Outcome
+from geo_sam2.runtime.engine_death import DeathRecord, copy_error, error_of_end, silence_error
+from geo_sam2.runtime.engine_future import (
+    EngineFuture,
+    EngineResult,
+    Outcome,
+    error_from,
+    own_fields,
+    result_from,
+)
 from geo_sam2.runtime.engine_log import EngineLog
 from geo_sam2.runtime.engine_process import EngineProcess, ProcessEnd
 
@@ -253,9 +260,9 @@ class EngineClient:
         """
         kind = read_field(message.fields, "type", str)
         if kind == "error":
-            answer: EngineResult | errors.GeoSam2Error | None = _error_from(message.fields)
+            answer: EngineResult | errors.GeoSam2Error | None = error_from(message.fields)
         else:
-            answer = _result_from(kind, message)
+            answer = result_from(kind, message)
         pending = self._find_pending(process, message, is_last=answer is not None)
         if pending is not None:
             if isinstance(answer, errors.GeoSam2Error):
@@ -292,7 +299,7 @@ class EngineClient:
             done, total = (read_field(message.fields, name, int) for name in ("done", "total"))
             error = self._call_back(pending.on_progress, done, total, read_field(message.fields, "text", str))
         elif kind == "part":
-            error = self._call_back(pending.on_part, Message(_own_fields(message), message.arrays))
+            error = self._call_back(pending.on_part, Message(own_fields(message), message.arrays))
         if error is not None:
             request_id = pending.future.request_id
             self._send_cancel(request_id)
@@ -371,37 +378,4 @@ class EngineClient:
             # A request may have come at any time within the first of the silent steps.
             timeout_s = self._silence_timeout_s if is_ready else self._start_timeout_s
             if (silent_steps - 1) * step_s >= timeout_s:
-                self._give_up(process, _silence_error(timeout_s, is_ready))
-
-
-def _silence_error(timeout_s: float, is_ready: bool) -> errors.EngineTimeoutError:
-    if is_ready:
-        return errors.EngineTimeoutError(
-            f"The engine gave no sign of life for {timeout_s:.0f} s and was stopped."
-        )
-    return errors.EngineTimeoutError(
-        f"The engine did not start within {timeout_s:.0f} s.",
-        "A virus scanner may hold it up; repair the environment in the settings if this stays so.",
-    )
-
-
-def _own_fields(message: Message) -> dict[str, Any]:
-    """Return the fields that the operation put in."""
-    return {name: value for name, value in message.fields.items() if name not in ("type", "id")}
-
-
-def _result_from(kind: str, message: Message) -> EngineResult | None:
-    """Return the result that a message brings, or None if it brings something else."""
-    try:
-        outcome = Outcome(kind)
-    except ValueError:
-        return None
-    return EngineResult(outcome, _own_fields(message), message.arrays)
-
-
-def _error_from(fields: Mapping[str, Any]) -> errors.GeoSam2Error:
-    """Rebuild the error of an error message."""
-    name, text, hint, details = (read_field(fields, key, str) for key in ("error", "text", "hint", "details"))
-    error = errors.error_from_name(name, text, hint)
-    error.details = details
-    return error
+                self._give_up(process, silence_error(timeout_s, is_ready))

@@ -34,6 +34,18 @@ def error_of_end(end: ProcessEnd, has_said_hello: bool) -> errors.GeoSam2Error:
     return errors.EngineDiedError(sentence, hint)
 
 
+def silence_error(timeout_s: float, is_ready: bool) -> errors.EngineTimeoutError:
+    """Return the error for an engine that was given up because nothing was heard of it."""
+    if is_ready:
+        return errors.EngineTimeoutError(
+            f"The engine gave no sign of life for {timeout_s:.0f} s and was stopped."
+        )
+    return errors.EngineTimeoutError(
+        f"The engine did not start within {timeout_s:.0f} s.",
+        "A virus scanner may hold it up; repair the environment in the settings if this stays so.",
+    )
+
+
 def copy_error(error: errors.GeoSam2Error) -> errors.GeoSam2Error:
     """Return an equal error: one raised by several futures would collect their tracebacks."""
     copy = type(error)(error.text, error.hint)

@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a client of the engine holds while it waits, and what it gets."""
+"""What a client of the engine holds while it waits, what it gets, and how messages become that."""
 
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
 
-from geo_sam2.engine.protocol import Array
+from geo_sam2 import errors
+from geo_sam2.engine.protocol import Array, Message, read_field
 
 
 class Outcome(enum.Enum):
@@ -68,3 +69,29 @@ class EngineFuture(Future[EngineResult]):
         on its way already.
         """
         self._send_cancel(self.request_id)
+
+
+def own_fields(message: Message) -> dict[str, Any]:
+    """Return the fields that the operation put in."""
+    return {name: value for name, value in message.fields.items() if name not in ("type", "id")}
+
+
+def result_from(kind: str, message: Message) -> EngineResult | None:
+    """Return the result that a message brings, or None if it brings something else."""
+    try:
+        outcome = Outcome(kind)
+    except ValueError:
+        return None
+    return EngineResult(outcome, own_fields(message), message.arrays)
+
+
+def error_from(fields: Mapping[str, Any]) -> errors.GeoSam2Error:
+    """Rebuild the error of an error message.
+
+    Raises:
+        ProtocolError: The message lacks a part of it.
+    """
+    name, text, hint, details = (read_field(fields, key, str) for key in ("error", "text", "hint", "details"))
+    error = errors.error_from_name(name, text, hint)
+    error.details = details
+    return error
