@@ -8,7 +8,7 @@ import pytest
 import shapely
 
 from geo_sam2.engine.logit_grid import LogitGrid
-from geo_sam2.engine.outlines import OutlineOptions, outline_logits
+from geo_sam2.engine.outlines import OutlineOptions, outline_logits, trace
 from geo_sam2.errors import OutlineOptionsError
 from tests.engine.outline_fields import assert_sound, disc, noise, ring_with_hole, to_shapely
 
@@ -103,6 +103,49 @@ def test_filling_the_holes_of_noise_gives_the_union_of_its_filled_parts(blur, st
     holes = -bounded.signed_ring_area_px2[~bounded.is_exterior]
     assert (holes > 60.0).all()
     assert_sound(bounded, grid)
+
+
+def outlines_of_mask(drawing, options):
+    """Outline a mask drawn with a character for each pixel, # for object."""
+    mask = np.array([[character == "#" for character in line] for line in drawing.split()])
+    rows, columns = mask.shape
+    x = np.concatenate(([0.0], np.arange(columns) + 0.5, [columns]))
+    y = np.concatenate(([0.0], np.arange(rows) + 0.5, [rows]))
+    return trace(np.pad(np.where(mask, 1.0, -1.0), 1, mode="edge"), x, y, options)
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_a_part_in_the_bend_of_a_filled_hole_stays(style):
+    drawing = """
+        #########
+        #.......#
+        #.#######
+        #.#......
+        #.#..##..
+        #.#..##..
+        #.#......
+        ###......
+    """
+    assert outlines_of_mask(drawing, OutlineOptions(style)).ring_count == 3
+    filled = outlines_of_mask(drawing, OutlineOptions(style, max_hole_px2=50))
+    assert filled.ring_count == len(filled) == 2
+
+
+@pytest.mark.parametrize("turn", [slice(None), slice(None, None, -1)])
+@pytest.mark.parametrize("mirror", [slice(None), slice(None, None, -1)])
+def test_an_island_that_touches_its_hole_in_a_corner_goes_with_it(turn, mirror):
+    lines = ["######", "##...#", "#.#..#", "#....#", "######"]
+    drawing = " ".join(line[mirror] for line in lines[turn])
+    assert len(outlines_of_mask(drawing, OutlineOptions("pixel"))) == 2
+    filled = outlines_of_mask(drawing, OutlineOptions("pixel", max_hole_px2=12))
+    assert filled.area_px2.tolist() == [30.0]
+
+
+@pytest.mark.parametrize(("max_hole_px2", "area"), [(3.9, 12.0), (4.0, 16.0)])
+def test_a_hole_of_exactly_the_area_is_filled(max_hole_px2, area):
+    drawing = "#### #..# #..# ####"
+    outlines = outlines_of_mask(drawing, OutlineOptions("pixel", max_hole_px2=max_hole_px2))
+    assert outlines.area_px2.tolist() == [area]
 
 
 def test_area_is_judged_after_filling():

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import shapely
 
+from geo_sam2.engine import ring_conflicts
 from geo_sam2.engine.logit_grid import LogitGrid
 from geo_sam2.engine.outline_rings import Outlines, offsets_of
 from geo_sam2.engine.outlines import OutlineOptions, outline_logits
@@ -110,6 +111,13 @@ def test_a_full_window_stays_its_rectangle():
     assert sorted(map(tuple, full.points_xy[:-1].tolist())) == [(0, 0), (0, 1024), (1024, 0), (1024, 1024)]
 
 
+def test_pairs_looked_at_in_many_portions_give_the_same_outlines(monkeypatch):
+    logits, options = noise(seed=5, blur=3), OutlineOptions(simplify_px=12.0)
+    at_once = outline_logits(logits, WHOLE, options)
+    monkeypatch.setattr(ring_conflicts, "PAIRS_AT_ONCE", 50)
+    np.testing.assert_array_equal(outline_logits(logits, WHOLE, options).points_xy, at_once.points_xy)
+
+
 def test_a_part_smaller_than_the_tolerance_keeps_an_area():
     simple = outline_logits(disc(WHOLE, 500, 500, 20), WHOLE, OutlineOptions(simplify_px=100.0))
     assert len(simple) == 1
@@ -127,11 +135,12 @@ def test_an_arc_does_not_cut_through_the_hole_behind_it():
     assert len(simple.points_xy) < len(thin.points_xy)
 
 
-BUMPED_TOP = [(60, 0), (60, 3), (40, 3), (40, 0)]
+BUMPS = [[(60, 0), (60, 3), (40, 3), (40, 0)], [(50, 3)]]
 
 
-def test_a_hole_in_a_bump_that_would_be_cut_off_keeps_the_bump():
-    exterior = [(0, 0), (0, -50), (100, -50), (100, 0), *BUMPED_TOP]
+@pytest.mark.parametrize("bump", BUMPS)
+def test_a_hole_in_a_bump_that_would_be_cut_off_keeps_the_bump(bump):
+    exterior = [(0, 0), (0, -50), (100, -50), (100, 0), *bump]
     hole = [(49, 1), (51, 1), (50, 2)]
     simple = simplified(outlines_of([exterior, hole]), 4.0)
     assert_sound(simple)
@@ -139,8 +148,9 @@ def test_a_hole_in_a_bump_that_would_be_cut_off_keeps_the_bump():
     assert len(alone.points_xy) == 5  # without the hole nothing keeps the bump
 
 
-def test_an_island_in_a_notch_that_would_be_closed_keeps_the_notch():
-    around = [(0, 0), (0, 50), (100, 50), (100, 0), *BUMPED_TOP]
+@pytest.mark.parametrize("bump", BUMPS)
+def test_an_island_in_a_notch_that_would_be_closed_keeps_the_notch(bump):
+    around = [(0, 0), (0, 50), (100, 50), (100, 0), *bump]
     island = [(49, 1), (51, 1), (50, 2)]
     simple = simplified(outlines_of([around], [island]), 4.0)
     assert_sound(simple)
