@@ -23,6 +23,7 @@ ENGINE_SIDE = {
     "rasterio",
 }
 PURE = (
+    "engine/outline_rings.py",
     "__init__.py",
     "errors.py",
     "model_info.py",

@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Every target sets up what it needs: on a fresh Debian, `make test` is one command.
+
+# Debian's own Python, not one that happens to be first on PATH: QGIS will come with it.
+PYTHON ?= $(if $(wildcard /usr/bin/python3),/usr/bin/python3,python3)
+VENV := .venv
+LINT_VENV := .venv-lint
+ENVIRONMENT := .environment
+ENGINE_PACKAGES := $(ENVIRONMENT)/test-packages
+
+# The interpreter of the private environment, as the installer names it.
+engine_python = $$(cat $(ENVIRONMENT)/interpreter)
+in_engine = OMP_WAIT_POLICY=PASSIVE PYTHONPATH=$(CURDIR):$(CURDIR)/$(ENGINE_PACKAGES) $(engine_python)
+
+.PHONY: help setup test test-unit test-engine test-install lint format bench evaluate-demo clean
+
+help:  ## Say what can be made
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1: \2/p' Makefile | column -t -s :
+
+setup: $(VENV)/ready $(LINT_VENV)/ready $(ENGINE_PACKAGES)/ready  ## Install all that the other targets need
+
+test: test-unit test-engine test-install  ## Run all tests
+
+test-unit: $(VENV)/ready  ## Run the tests that need no model
+	$(VENV)/bin/python -m pytest tests/unit
+
+test-engine: $(ENGINE_PACKAGES)/ready  ## Run the tests that need SAM 2
+	$(in_engine) -m pytest tests/engine
+
+test-install: $(VENV)/ready  ## Install the private environment for real, in all its ways
+	$(VENV)/bin/python -m pytest tests/runtime_install
+
+lint: $(LINT_VENV)/ready  ## Check style and types
+	$(LINT_VENV)/bin/ruff check .
+	$(LINT_VENV)/bin/ruff format --check .
+	$(LINT_VENV)/bin/mypy
+
+format: $(LINT_VENV)/ready  ## Put the code into shape
+	$(LINT_VENV)/bin/ruff check --fix .
+	$(LINT_VENV)/bin/ruff format .
+
+bench: $(ENGINE_PACKAGES)/ready  ## Measure speed against upstream; writes benchmarks/results.json
+	$(in_engine) -m benchmarks
+
+evaluate-demo: $(ENGINE_PACKAGES)/ready  ## Measure the demo model; adds to benchmarks/results.json
+	$(in_engine) scripts/evaluate_demo_model.py
+
+clean:  ## Remove all that was set up
+	rm -rf $(VENV) $(LINT_VENV) $(ENVIRONMENT) .mypy_cache .ruff_cache .pytest_cache
+
+$(VENV)/ready: requirements/test.txt
+	scripts/system_packages.sh
+	$(PYTHON) -m venv --clear $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --requirement $<
+	touch $@
+
+$(LINT_VENV)/ready: requirements/lint.txt
+	scripts/system_packages.sh
+	$(PYTHON) -m venv --clear $(LINT_VENV)
+	$(LINT_VENV)/bin/python -m pip install --quiet --requirement $<
+	touch $@
+
+$(ENVIRONMENT)/interpreter: geo_sam2/runtime/pins.py
+	$(PYTHON) -m geo_sam2.runtime --home $(ENVIRONMENT) install
+	$(PYTHON) -m geo_sam2.runtime --home $(ENVIRONMENT) status --quick --json \
+	  | $(PYTHON) -c 'import json, sys; print(json.load(sys.stdin)["python"])' >$@
+
+# A folder beside the environment, so that the tests see the environment as its users have it.
+$(ENGINE_PACKAGES)/ready: $(ENVIRONMENT)/interpreter $(VENV)/ready requirements/engine-test.txt requirements/engine-reference.txt
+	rm -rf $(ENGINE_PACKAGES)
+	$(VENV)/bin/python -m pip --python $(engine_python) install --quiet --no-deps --target $(ENGINE_PACKAGES) \
+	  --requirement requirements/engine-reference.txt
+	$(VENV)/bin/python -m pip --python $(engine_python) install --quiet --no-deps --target $(ENGINE_PACKAGES) --upgrade \
+	  --requirement requirements/engine-test.txt
+	touch $@

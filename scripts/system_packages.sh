@@ -1,0 +1,18 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Install what the Makefile needs of the system and cannot do without, where it is missing.
+set -eu
+
+python=${PYTHON:-/usr/bin/python3}
+[ -x "$python" ] || python=python3
+if "$python" -c 'import ensurepip, venv' 2>/dev/null; then
+    exit 0
+fi
+if ! command -v apt-get >/dev/null; then
+    echo "Python's venv module is missing; install it with your system's package manager." >&2
+    exit 1
+fi
+as_root=
+[ "$(id -u)" -eq 0 ] || as_root=sudo
+$as_root apt-get update -qq
+DEBIAN_FRONTEND=noninteractive $as_root apt-get install -y -qq --no-install-recommends python3-venv
