@@ -68,7 +68,12 @@ def prove(
     facts: dict[str, Any] = {}
     environ = clean_environment(os.environ)
     for command in commands(python, device):
-        finished = run_lines(command, environ, on_line, is_cancelled, folder=python.parent)
+        try:
+            finished = run_lines(command, environ, on_line, is_cancelled, folder=python.parent)
+        except OSError as error:
+            raise InstallError(
+                f"The environment's Python does not start ({error.strerror}).", "Install again."
+            ) from error
         answer = answer_of(finished)
         if "error" in answer:
             raise InstallError(

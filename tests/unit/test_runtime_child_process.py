@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -17,6 +18,7 @@ from geo_sam2.runtime import child_process
 from geo_sam2.runtime.child_process import clean_environment, run_lines, system_path
 
 LIMIT_S = 20.0
+ROOT = Path(__file__).resolve().parents[2]
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="POSIX process groups")
 
 
@@ -97,10 +99,23 @@ def test_lines_come_as_they_happen_and_in_order(tmp_path):
     assert threads == {threading.get_ident()}
 
 
-def test_child_reads_nothing_and_runs_where_it_is_told(tmp_path):
-    code = "import os, sys; print(repr(sys.stdin.read()), os.getcwd(), os.environ.get('MARK'))"
+def test_child_runs_where_and_with_what_it_is_told(tmp_path):
+    code = "import os; print(os.getcwd(), os.environ.get('MARK'))"
     finished = run_lines(python(code), {**os.environ, "MARK": "yes"}, folder=tmp_path)
-    assert finished.text == f"'' {tmp_path} yes"
+    assert finished.text == f"{tmp_path} yes"
+
+
+def test_child_does_not_read_what_is_meant_for_us():
+    code = (
+        "import os, sys; sys.path.insert(0, sys.argv[1])\n"
+        "from geo_sam2.runtime.child_process import run_lines\n"
+        "reader = [sys.executable, '-c', 'import sys; print(repr(sys.stdin.read()))']\n"
+        "print(run_lines(reader, os.environ).text, sys.stdin.read())\n"
+    )
+    ran = subprocess.run(
+        python(code, str(ROOT)), input="ours", capture_output=True, text=True, timeout=LIMIT_S, check=True
+    )
+    assert ran.stdout == "'' ours\n"
 
 
 def test_bytes_that_are_not_utf8_do_not_stop_the_reader():

@@ -125,6 +125,7 @@ def test_server_that_ignores_ranges_starts_anew(server, tmp_path):
     target = tmp_path / "f"
     part_of(target).write_bytes(b"y" * 1000)
     assert download(server.url, target, SHA256).read_bytes() == CONTENT
+    assert server.ranges == ["bytes=1000-"]
 
 
 def test_server_that_tells_no_length_is_believed_at_the_end(server, tmp_path):

@@ -33,6 +33,9 @@ if home is None:
     sys.exit()
 with open({calls!r}, "a") as stream:
     stream.write(json.dumps(arguments) + "\\n")
+cache = pathlib.Path(os.environ["UV_CACHE_DIR"])
+cache.mkdir(exist_ok=True)
+(cache / "download").touch()
 fail = os.environ.get("FAKE_UV_FAIL")
 if fail and fail in " ".join(arguments):
     print("error: Failed to download `torch==2.13.0`", flush=True)
@@ -136,6 +139,7 @@ def test_failed_upgrade_leaves_the_old_environment_and_nothing_else(stage, monke
     assert environment.find(stage.home) == first
     assert stage.folders() == {first.folder.name}
     assert any("could not be installed" in line for line in lines)
+    assert (stage.home / "cache" / "download").exists()  # the next try goes on from there
 
 
 @pytest.mark.parametrize("steps_done", range(5))
@@ -201,9 +205,11 @@ def test_disk_too_small_for_cuda_takes_the_cpu_build_unless_cuda_was_asked_for(s
 
 def test_disk_too_small_for_anything_is_refused_before_uv_is_called(stage, monkeypatch):
     monkeypatch.setattr(disk, "free_bytes", lambda folder: 10**9)
+    (stage.home / "env" / "dead").mkdir(parents=True)
     with pytest.raises(InstallError, match=r"1\.4 GB are needed, and 1\.0 GB are free"):
         stage.install()
     assert not stage.calls.exists()
+    assert stage.folders() == set()  # what a killed install left is cleared before room is looked for
 
 
 def test_disk_that_fills_up_while_we_write_is_told_as_such(stage, monkeypatch):

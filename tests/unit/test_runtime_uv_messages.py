@@ -89,6 +89,9 @@ def test_passwords_in_addresses_are_not_shown():
     error = explain(Finished(1, (line, "  cause: client error (Connect)")), "The packages")
     assert "secret" not in str(error)
     assert "mirror.example cannot be reached" in error.text
+    unknown = explain(Finished(1, ("error: odd answer of https://ada:secret@mirror.example/",)), "PyTorch")
+    assert "secret" not in str(unknown)
+    assert "mirror.example" in unknown.text
 
 
 def test_output_without_a_package_names_none():
