@@ -17,9 +17,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from geo_sam2.engine.fused_linear import FusedLinear, has_fused_linear
+from geo_sam2.engine.fused_linear import FusedLinear, has_fused_linear, products
 from geo_sam2.engine.prompt_embedding import PromptEmbedding
-from geo_sam2.engine.two_way_transformer import TwoWayTransformer
+from geo_sam2.engine.two_way_transformer import ImageSide, TwoWayTransformer
 from geo_sam2.model_info import DecoderSettings
 
 # Samples of image_embed that are upscaled at once on a CPU; upscaled, 1024 of them are 2 MB.
@@ -46,20 +46,21 @@ class PreparedTile:
     """What decoding needs of a tile, independent of prompts.
 
     Attributes:
-        embed: Image samples (1, samples, channels).
+        image: What the first layer makes of image_embed.
         feats_0: high_res_feats_0 per sample, (samples, 4 · 4 · channels / 8), in the order in
             which two upscalings by 2×2 reach its pixels.
         feats_1: high_res_feats_1 per sample, (samples, 4 · channels / 4).
     """
 
-    embed: Tensor
+    image: ImageSide
     feats_0: Tensor
     feats_1: Tensor
 
     @property
     def nbytes(self) -> int:
         """Bytes that the tile takes in memory."""
-        tensors = (self.embed, self.feats_0, self.feats_1)
+        image = self.image
+        tensors = (image.samples, image.keys, image.values, image.queries, self.feats_0, self.feats_1)
         return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 
@@ -103,12 +104,14 @@ class MaskDecoder:
         self.settings = settings
         self.device = device
         self._fused = fused
-        self._no_bias = torch.zeros(settings.num_mask_tokens, device=device)
         self._side = settings.image_size // settings.backbone_stride
         self.prompts = PromptEmbedding(tensors, settings.image_size, device)
+        self._pixel_order = _pixel_order(self._side).to(device)
         self._band = _UPSCALING_BAND if device.type == "cpu" else self._side**2
         positions = self.prompts.dense_positions(self._side, self._side)
-        self._transformer = TwoWayTransformer(tensors, settings.num_heads, positions, fused=fused)
+        self._transformer = TwoWayTransformer(
+            tensors, settings.num_heads, positions, self.prompts.dense_basis, fused=fused
+        )
         first = ["obj_score_token.weight"] if settings.pred_obj_scores else []
         self._output_tokens = torch.cat(
             [weight(name) for name in (*first, "iou_token.weight", "mask_tokens.weight")]
@@ -136,7 +139,7 @@ class MaskDecoder:
         feats_1 = features.high_res_feats_1.view(-1, side, 2, side, 2).permute(1, 3, 2, 4, 0)
         feats_0 = features.high_res_feats_0.view(-1, side, 2, 2, side, 2, 2).permute(1, 4, 2, 5, 3, 6, 0)
         return PreparedTile(
-            embed=features.image_embed.flatten(1).t().contiguous().unsqueeze(0),
+            image=self._transformer.prepare(features.image_embed.flatten(1).t().contiguous()),
             feats_0=feats_0.reshape(side * side, -1),
             feats_1=feats_1.reshape(side * side, -1),
         )
@@ -155,8 +158,7 @@ class MaskDecoder:
         sparse = self.prompts.sparse(coords, labels)
         batch = sparse.shape[0]
         tokens = torch.cat([self._output_tokens.expand(batch, -1, -1), sparse], dim=1)
-        dense = self.prompts.no_mask_embed if mask_prompt is None else self.prompts.dense(mask_prompt)
-        tokens, samples = self._transformer(tile.embed + dense, tokens)
+        tokens, samples = self._transformer(tile.image, self.prompts.dense(mask_prompt), tokens)
 
         first_mask = self._iou_index + 1
         mask_tokens = tokens[:, first_mask : first_mask + self.settings.num_mask_tokens]
@@ -186,16 +188,15 @@ class MaskDecoder:
         masks = hyper.shape[1]
         parts = []
         for index in range(batch):
-            weigh = FusedLinear(hyper[index], self._no_bias, torch.float32, fused=self._fused)
             for first in range(0, count, self._band):
                 rows = slice(first, first + self._band)
                 upscaled = self._upscale(samples[index, rows], tile.feats_0[rows], tile.feats_1[rows])
-                parts.append(weigh(upscaled))
+                parts.append(products(upscaled, hyper[index], fused=self._fused))
         logits = torch.cat(parts)
-        side = self._side
-        # (batch, row, col, 2×2 of the first upscaling, 2×2 of the second, mask)
-        logits = logits.view(batch, side, side, 2, 2, 2, 2, masks)
-        return logits.permute(0, 7, 1, 3, 5, 2, 4, 6).reshape(batch, masks, 4 * side, 4 * side)
+        # One gather of whole pixels, then one transposition: half the time of permuting seven axes.
+        logits = logits.view(batch, -1, masks).index_select(1, self._pixel_order)
+        side = 4 * self._side
+        return logits.transpose(1, 2).reshape(batch, masks, side, side)
 
     def _upscale(self, samples: Tensor, feats_0: Tensor, feats_1: Tensor) -> Tensor:
         """Upscale samples (count, channels) twice by 2×2, to (16 · count, channels / 8)."""
@@ -209,3 +210,12 @@ def _upscaling(weight: Tensor, bias: Tensor, fused: bool) -> FusedLinear:
     """Turn a transposed convolution 2×2 with stride 2 into a product: channels → 4 pixels × channels."""
     matrix = weight.permute(2, 3, 1, 0).reshape(-1, weight.shape[0])
     return FusedLinear(matrix, bias.repeat(4), torch.float32, fused=fused)
+
+
+def _pixel_order(side: int) -> Tensor:
+    """Return where each pixel of the upscaled image, row by row, stands in the order of the samples.
+
+    Upscaled samples come as (row, col, 2×2 of the first upscaling, 2×2 of the second).
+    """
+    order = torch.arange(16 * side * side).view(side, side, 2, 2, 2, 2)
+    return order.permute(0, 2, 4, 1, 3, 5).reshape(-1)

@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from geo_sam2.engine.two_way_transformer import DensePrompt
+
 # Labels of SAM 2's prompt encoder.
 PADDING, BACKGROUND, FOREGROUND, BOX_FIRST, BOX_SECOND = -1, 0, 1, 2, 3
 # Mask prompts beyond this say no more; SAM 2 clamps the logits it feeds back the same way
@@ -41,12 +43,13 @@ class PromptEmbedding:
         self._by_label = torch.cat(
             [weight("not_a_point_embed.weight")] + [weight(f"point_embeddings.{i}.weight") for i in range(4)]
         )
-        self.no_mask_embed = weight("no_mask_embed.weight")[0]
+        self._no_mask_embed = weight("no_mask_embed.weight")[0]
         self._conv1 = _patch_weight(weight("mask_downscaling.0.weight")), weight("mask_downscaling.0.bias")
         self._norm1 = weight("mask_downscaling.1.weight"), weight("mask_downscaling.1.bias")
         self._conv2 = _patch_weight(weight("mask_downscaling.3.weight")), weight("mask_downscaling.3.bias")
         self._norm2 = weight("mask_downscaling.4.weight"), weight("mask_downscaling.4.bias")
-        self._conv3 = weight("mask_downscaling.6.weight").flatten(1), weight("mask_downscaling.6.bias")
+        self.dense_basis = weight("mask_downscaling.6.weight").flatten(1).t().contiguous()
+        self._mask_constant = weight("mask_downscaling.6.bias")
 
     def dense_positions(self, rows: int, cols: int) -> Tensor:
         """Return the positional encoding of image_embed's samples, (rows · cols, channels), row by row."""
@@ -73,20 +76,22 @@ class PromptEmbedding:
         is_padding = (labels == PADDING).unsqueeze(-1)
         return torch.cat([torch.where(is_padding, padding, tokens), padding], dim=1)
 
-    def dense(self, mask_logits: Tensor) -> Tensor:
+    def dense(self, mask_logits: Tensor | None) -> DensePrompt:
         """Embed mask prompts.
 
         Args:
-            mask_logits: (batch, 4 · rows, 4 · cols) logits of an earlier answer.
+            mask_logits: (batch, 4 · rows, 4 · cols) logits of an earlier answer, or None.
 
         Returns:
-            (batch, rows · cols, channels), row by row.
+            The dense prompt on ``dense_basis``; samples row by row.
         """
+        if mask_logits is None:
+            return DensePrompt(self._no_mask_embed)
         x = mask_logits.clamp(-MASK_PROMPT_LIMIT, MASK_PROMPT_LIMIT).unsqueeze(-1)
         for conv, norm in ((self._conv1, self._norm1), (self._conv2, self._norm2)):
             x = F.linear(_patches(x), *conv)
             x = F.gelu(F.layer_norm(x, (x.shape[-1],), *norm, eps=1e-6))
-        return F.linear(x, *self._conv3).flatten(1, 2)
+        return DensePrompt(self._mask_constant, x.flatten(1, 2))
 
     def _encode(self, unit_xy: Tensor) -> Tensor:
         """Encode positions in [0, 1] by random frequencies (arXiv:2006.10739)."""

@@ -2,29 +2,65 @@
 """The decoder's two-way transformer, arranged for one image and a handful of tokens.
 
 Same arithmetic as ``sam2.modeling.sam.transformer.TwoWayTransformer`` on the same
-weights, but the image side, 4096 samples against some ten tokens, is never projected or
-split into heads. With q a token's query for one head, s a sample and W the key
-projection, q · (W s) = (Wᵀ q) · s: the projection moves to the token. So do those of
-values (the attended mean of projected samples is the projected mean) and of outputs.
-What is left per sample are products with heads · tokens columns, a third of upstream's
-arithmetic, on rows that stay where they are; upstream spends 14 of its 34 ms on permuted
-copies alone. Nothing but the samples themselves is worth keeping per tile, and a mask
-prompt costs no more than its own embedding. The advantage is spent at about 25 tokens
-(18 points), where both cost the same.
+weights, in an order for which 4096 image samples stay where they are:
+
+- What the first layer makes of the samples is computed once per tile (``ImageSide``).
+  That holds with a mask prompt too: its embedding is 16 channels per sample times a
+  matrix, and every product distributes over the sum.
+- Later samples are never projected or split into heads. With q a token's query for one
+  head, s a sample and W the key projection, q · (W s) = (Wᵀ q) · s: the projection moves
+  to the token. So do those of values (the attended mean of projected samples is the
+  projected mean) and of outputs. What is left per sample are products with heads · tokens
+  columns, a third of upstream's arithmetic; upstream spends 14 of its 34 ms on permuted
+  copies alone. The advantage is spent at about 25 tokens (18 points), where both cost
+  the same.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from geo_sam2.engine.fused_linear import FusedLinear
+from geo_sam2.engine.fused_linear import FusedLinear, products
 
 _NORM_EPS = 1e-5  # nn.LayerNorm's default, which upstream's transformer has
 _Weights = tuple[Tensor, Tensor]  # of a linear layer or a norm: weight, bias
+
+
+@dataclass(frozen=True)
+class DensePrompt:
+    """What a mask prompt, or its absence, adds to the image samples: ``constant + hidden @ basis``.
+
+    The basis is the model's and known to the transformer.
+
+    Attributes:
+        constant: (channels,)
+        hidden: (batch, samples, width of the basis), or None without mask prompt.
+    """
+
+    constant: Tensor
+    hidden: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class ImageSide:
+    """What the first layer makes of a tile's samples, without dense prompt.
+
+    Attributes:
+        samples: image_embed, (samples, channels).
+        keys: For the tokens' first look at the image, (samples, inner).
+        values: The same.
+        queries: For the image's first look at the tokens, (samples, inner).
+    """
+
+    samples: Tensor
+    keys: Tensor
+    values: Tensor
+    queries: Tensor
 
 
 class TwoWayTransformer:
@@ -34,10 +70,13 @@ class TwoWayTransformer:
         tensors: Weights, by upstream's names (``sam_mask_decoder.transformer.…``).
         heads: Number of attention heads.
         positions: Positional encoding of the image samples (samples, channels).
+        basis: Of dense prompts, (width, channels).
         fused: Use oneDNN's fused linear layers, for CPU tensors.
     """
 
-    def __init__(self, tensors: Mapping[str, Tensor], heads: int, positions: Tensor, *, fused: bool) -> None:
+    def __init__(
+        self, tensors: Mapping[str, Tensor], heads: int, positions: Tensor, basis: Tensor, *, fused: bool
+    ) -> None:
         device = positions.device
 
         def weights(name: str) -> _Weights:
@@ -47,41 +86,56 @@ class TwoWayTransformer:
             )
             return weight, bias
 
-        self._fused = fused
         self._positions = positions
         self._layers = []
         while f"sam_mask_decoder.transformer.layers.{len(self._layers)}.norm1.weight" in tensors:
-            self._layers.append(_Layer(weights, f"layers.{len(self._layers)}.", heads, fused))
-        self._final = _TokensToImage(weights, "final_attn_token_to_image.", heads, fused)
+            self._layers.append(_Layer(weights, f"layers.{len(self._layers)}.", heads, basis, fused))
+        self._final = _TokensToImage(weights, "final_attn_token_to_image.", heads, basis, fused)
         self._final_norm = weights("norm_final_attn")
 
-    def __call__(self, samples: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
+    def prepare(self, samples: Tensor) -> ImageSide:
+        """Compute what all prompts on a tile share, of image_embed as (samples, channels)."""
+        first = self._layers[0]
+        placed = samples + self._positions
+        keys, values = first.to_image.project(samples, placed)
+        return ImageSide(samples, keys, values, first.to_tokens.project(placed))
+
+    def __call__(self, image: ImageSide, dense: DensePrompt, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """Run the transformer.
 
         Args:
-            samples: Image samples, image_embed plus dense prompt (batch or 1, samples, channels).
+            image: The tile.
+            dense: The dense prompt.
             tokens: Output tokens and prompt tokens (batch, tokens, channels).
 
         Returns:
             The processed tokens (batch, tokens, channels) and samples (batch, samples, channels).
         """
-        placed = samples + self._positions
-        queries = tokens
-        for index, layer in enumerate(self._layers):
-            # Upstream skips the positional term, and the residual, in the first layer.
-            queries = layer.attend_to_self(queries, tokens if index else None)
-            answer = layer.to_image(queries + tokens, samples, placed)
-            queries = layer.digest(queries, answer)
-            samples = layer.to_tokens(samples, placed, queries + tokens, queries)
+        # Upstream's first layer has no positional term, and no residual, in its self-attention.
+        first, *others = self._layers
+        queries = first.attend_to_self(tokens, None)
+        queries = first.digest(queries, first.to_image.on_tile(queries + tokens, image, dense))
+        samples = first.to_tokens.on_tile(image, dense, queries + tokens, queries)
+        for layer in others:
             placed = samples + self._positions
-        answer = self._final(queries + tokens, samples, placed)
+            queries = layer.attend_to_self(queries, tokens)
+            queries = layer.digest(queries, layer.to_image(queries + tokens, samples, placed))
+            samples = layer.to_tokens(samples, placed, queries + tokens, queries)
+        answer = self._final(queries + tokens, samples, samples + self._positions)
         return _layer_norm(queries + answer, self._final_norm), samples
 
 
 class _Layer:
     """The tokens' side of one two-way attention block, and its two cross attentions."""
 
-    def __init__(self, weights: Callable[[str], _Weights], prefix: str, heads: int, fused: bool) -> None:
+    def __init__(
+        self,
+        weights: Callable[[str], _Weights],
+        prefix: str,
+        heads: int,
+        basis: Tensor,
+        fused: bool,
+    ) -> None:
         self._heads = heads
         self._self_attn = [weights(f"{prefix}self_attn.{part}_proj") for part in ("q", "k", "v", "out")]
         self._mlp = [
@@ -89,9 +143,9 @@ class _Layer:
             for index in (0, 1)
         ]
         self._norms = [weights(f"{prefix}norm{index}") for index in (1, 2, 3)]
-        self.to_image = _TokensToImage(weights, f"{prefix}cross_attn_token_to_image.", heads, fused)
+        self.to_image = _TokensToImage(weights, f"{prefix}cross_attn_token_to_image.", heads, basis, fused)
         self.to_tokens = _ImageToTokens(
-            weights, f"{prefix}cross_attn_image_to_token.", heads, weights(f"{prefix}norm4"), fused
+            weights, f"{prefix}cross_attn_image_to_token.", heads, basis, fused, weights(f"{prefix}norm4")
         )
 
     def attend_to_self(self, queries: Tensor, token_pe: Tensor | None) -> Tensor:
@@ -113,8 +167,16 @@ class _Layer:
 class _CrossAttention:
     """Weights of an attention between tokens and samples, and how tokens are spread over heads."""
 
-    def __init__(self, weights: Callable[[str], _Weights], prefix: str, heads: int, fused: bool) -> None:
+    def __init__(
+        self,
+        weights: Callable[[str], _Weights],
+        prefix: str,
+        heads: int,
+        basis: Tensor,
+        fused: bool,
+    ) -> None:
         self._heads = heads
+        self._basis = basis
         self._fused = fused
         self._q, self._k, self._v, self._out = (
             weights(f"{prefix}{part}_proj") for part in ("q", "k", "v", "out")
@@ -130,23 +192,50 @@ class _CrossAttention:
         return (projected.unsqueeze(1) * self._mask).flatten(1, 2)
 
     def _products(self, rows: Tensor, samples: Tensor) -> Tensor:
-        """Return rows (batch, rows, channels) times samples, (batch, rows, samples)."""
+        """Return rows (batch, rows, n) times samples (batch or 1, samples, n): (batch, rows, samples)."""
         if self._fused and rows.shape[0] == 1:
-            return torch.ops.mkldnn._linear_pointwise(rows[0], samples[0], None, "none", [], "")[None]
+            return products(rows[0], samples[0], fused=True)[None]
         return torch.matmul(rows, samples.transpose(1, 2))
 
 
 class _TokensToImage(_CrossAttention):
     """Tokens attend to samples."""
 
-    def __call__(self, queries: Tensor, samples: Tensor, placed: Tensor) -> Tensor:
-        """Return what the tokens see.
+    def project(self, samples: Tensor, placed: Tensor) -> tuple[Tensor, Tensor]:
+        """Return keys and values of samples, without the biases: see below."""
+        return F.linear(placed, self._k[0]), F.linear(samples, self._v[0])
 
-        The bias of the key projection adds the same to all scores of a row, which softmax ignores.
+    def on_tile(self, queries: Tensor, image: ImageSide, dense: DensePrompt) -> Tensor:
+        """Return what tokens see of a tile.
+
+        Whatever adds the same to all scores of a row, softmax ignores: the bias of the keys and
+        the constant of the dense prompt.
 
         Args:
             queries: Tokens with their positional term (batch, tokens, channels).
-            samples: Values (batch or 1, samples, channels).
+            image: The tile.
+            dense: The dense prompt.
+
+        Returns:
+            (batch, tokens, channels)
+        """
+        rows = self._spread(F.linear(queries, *self._q) * self._scale)
+        scores = self._products(rows, image.keys[None])
+        if dense.hidden is not None:
+            shared = F.linear(rows @ self._k[0], self._basis)  # (batch, heads · tokens, width)
+            scores += torch.matmul(shared, dense.hidden.transpose(1, 2))
+        weights = torch.softmax(scores, dim=-1)
+        mean = torch.matmul(weights, image.values)
+        if dense.hidden is not None:
+            mean += F.linear(torch.matmul(weights, dense.hidden) @ self._basis, self._v[0])
+        return self._answer(mean, F.linear(dense.constant, *self._v))
+
+    def __call__(self, queries: Tensor, samples: Tensor, placed: Tensor) -> Tensor:
+        """Return what tokens see of samples that exist for this prompt only.
+
+        Args:
+            queries: Tokens with their positional term (batch, tokens, channels).
+            samples: Values (batch, samples, channels).
             placed: Keys, the samples with their positions.
 
         Returns:
@@ -154,9 +243,12 @@ class _TokensToImage(_CrossAttention):
         """
         rows = self._spread(F.linear(queries, *self._q) * self._scale) @ self._k[0]
         weights = torch.softmax(self._products(rows, placed), dim=-1)
-        mean = F.linear(torch.matmul(weights, samples), self._v[0])
-        values = (mean.unflatten(1, (self._heads, -1)) * self._mask).sum(dim=1) + self._v[1]
-        return F.linear(values, *self._out)
+        return self._answer(F.linear(torch.matmul(weights, samples), self._v[0]), self._v[1])
+
+    def _answer(self, mean: Tensor, bias: Tensor) -> Tensor:
+        """Put the heads' mean values (batch, heads · tokens, inner) together and project them."""
+        values = (mean.unflatten(1, (self._heads, -1)) * self._mask).sum(dim=1)
+        return F.linear(values + bias, *self._out)
 
 
 class _ImageToTokens(_CrossAttention):
@@ -167,17 +259,43 @@ class _ImageToTokens(_CrossAttention):
         weights: Callable[[str], _Weights],
         prefix: str,
         heads: int,
-        norm: _Weights,
+        basis: Tensor,
         fused: bool,
+        norm: _Weights,
     ) -> None:
-        super().__init__(weights, prefix, heads, fused)
+        super().__init__(weights, prefix, heads, basis, fused)
         self._norm = norm
 
-    def __call__(self, samples: Tensor, placed: Tensor, queries: Tensor, values: Tensor) -> Tensor:
-        """Return the samples after they have seen the tokens.
+    def project(self, placed: Tensor) -> Tensor:
+        """Return the queries of samples with their positions."""
+        return F.linear(placed, *self._q)
+
+    def on_tile(self, image: ImageSide, dense: DensePrompt, queries: Tensor, values: Tensor) -> Tensor:
+        """Return a tile's samples after they have seen the tokens.
 
         Args:
-            samples: Image samples (batch or 1, samples, channels).
+            image: The tile.
+            dense: The dense prompt.
+            queries: Tokens with their positional term (batch, tokens, channels).
+            values: Tokens (batch, tokens, channels).
+
+        Returns:
+            (batch, samples, channels)
+        """
+        keys = self._keys(queries)
+        scores = self._products(keys, image.queries[None])
+        # The dense prompt as a sample would see it: its constant alone, then what varies.
+        scores += (keys @ F.linear(dense.constant, self._q[0])).unsqueeze(-1)
+        if dense.hidden is not None:
+            shared = F.linear(keys @ self._q[0], self._basis)
+            scores += torch.matmul(shared, dense.hidden.transpose(1, 2))
+        return self._learn(scores, values, image.samples[None], self._out[1] + dense.constant, dense.hidden)
+
+    def __call__(self, samples: Tensor, placed: Tensor, queries: Tensor, values: Tensor) -> Tensor:
+        """Return samples that exist for this prompt only, after they have seen the tokens.
+
+        Args:
+            samples: Image samples (batch, samples, channels).
             placed: The same with their positions.
             queries: Tokens with their positional term (batch, tokens, channels).
             values: Tokens (batch, tokens, channels).
@@ -185,17 +303,35 @@ class _ImageToTokens(_CrossAttention):
         Returns:
             (batch, samples, channels)
         """
-        keys = self._spread(F.linear(queries, *self._k) * self._scale)
-        scores = self._products(keys @ self._q[0], placed) + (keys @ self._q[1]).unsqueeze(-1)
+        keys = self._keys(queries)
+        scores = self._products(keys @ self._q[0], placed)
+        scores += (keys @ self._q[1]).unsqueeze(-1)
+        return self._learn(scores, values, samples, self._out[1], None)
+
+    def _keys(self, queries: Tensor) -> Tensor:
+        return self._spread(F.linear(queries, *self._k) * self._scale)
+
+    def _learn(
+        self, scores: Tensor, values: Tensor, samples: Tensor, bias: Tensor, hidden: Tensor | None
+    ) -> Tensor:
+        """Return norm(samples + hidden @ basis + what the scores weigh + bias).
+
+        Scores are (batch, heads · tokens, samples). The output projection is applied to the few
+        values instead of to the many samples.
+        """
         # Over the middle axis: softmax along a last axis of ten takes ten times as long.
         weights = torch.softmax(scores.unflatten(1, (self._heads, -1)), dim=2).flatten(1, 2)
+        weights = weights.transpose(1, 2)
         learnt = F.linear(self._spread(F.linear(values, *self._v)), self._out[0])
+        if hidden is not None:  # one product for both
+            weights = torch.cat([weights, hidden], dim=-1)
+            learnt = torch.cat([learnt, self._basis.expand(learnt.shape[0], -1, -1)], dim=1)
         if self._fused and weights.shape[0] == 1:
             samples = torch.ops.mkldnn._linear_pointwise.binary(
-                weights[0].t().contiguous(), samples[0], learnt[0].t(), self._out[1], "add"
+                weights[0].contiguous(), samples[0], learnt[0].t(), bias, "add"
             )[None]
         else:
-            samples = torch.matmul(weights.transpose(1, 2), learnt) + self._out[1] + samples
+            samples = torch.matmul(weights, learnt) + bias + samples
         return _layer_norm(samples, self._norm)
 
 

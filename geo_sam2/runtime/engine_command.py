@@ -26,6 +26,10 @@ _REMOVED_NAMES = (
     # macOS: a framework Python tells its children with it to pose as itself
     "__PYVENV_LAUNCHER__",
 )
+# glibc gives every array of megabytes back to the system when it is freed and faults it in again,
+# page by page, for the next one: 5000 faults and a quarter of the time of a click. Up to this many
+# bytes stay with the process instead.
+_KEPT_BYTES = str(256 * 2**20)
 _POSIX_PATH = "/usr/bin:/bin:/usr/sbin:/sbin"
 _WINDOWS_CREATE_NO_WINDOW = 0x08000000
 _WINDOWS_BELOW_NORMAL_PRIORITY_CLASS = 0x00004000
@@ -92,6 +96,8 @@ def engine_environment(environ: Mapping[str, str], platform: str = sys.platform)
     kept["PATH"] = _windows_path(kept) if is_windows else _POSIX_PATH
     # OpenMP threads that spin while they wait made one encoder step 11 times slower on a busy machine.
     kept["OMP_WAIT_POLICY"] = "PASSIVE"
+    if platform.startswith("linux"):
+        kept["MALLOC_MMAP_THRESHOLD_"] = kept["MALLOC_TRIM_THRESHOLD_"] = _KEPT_BYTES
     return kept
 
 
