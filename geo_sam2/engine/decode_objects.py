@@ -96,6 +96,10 @@ class ObjectDecoder:
             self._tiles.put(key, prepared)
         return prepared
 
+    def forget_tiles(self) -> None:
+        """Give the memory of prepared tiles back."""
+        self._tiles.discard(lambda _: True)
+
     def decode(
         self, objects: Sequence[ObjectRequest], between: Callable[[], None]
     ) -> Iterator[tuple[int, Candidates]]:

@@ -21,6 +21,7 @@ PADDING, BACKGROUND, FOREGROUND, BOX_FIRST, BOX_SECOND = -1, 0, 1, 2, 3
 # Mask prompts beyond this say no more; SAM 2 clamps the logits it feeds back the same way
 # (sam2_video_predictor, ±32).
 MASK_PROMPT_LIMIT = 32.0
+_NORM_EPS = 1e-6  # of upstream's LayerNorm2d
 
 
 class PromptEmbedding:
@@ -44,10 +45,10 @@ class PromptEmbedding:
             [weight("not_a_point_embed.weight")] + [weight(f"point_embeddings.{i}.weight") for i in range(4)]
         )
         self._no_mask_embed = weight("no_mask_embed.weight")[0]
-        self._conv1 = _patch_weight(weight("mask_downscaling.0.weight")), weight("mask_downscaling.0.bias")
-        self._norm1 = weight("mask_downscaling.1.weight"), weight("mask_downscaling.1.bias")
-        self._conv2 = _patch_weight(weight("mask_downscaling.3.weight")), weight("mask_downscaling.3.bias")
-        self._norm2 = weight("mask_downscaling.4.weight"), weight("mask_downscaling.4.bias")
+        self._conv1, self._norm1, self._conv2, self._norm2 = (
+            (weight(f"mask_downscaling.{index}.weight"), weight(f"mask_downscaling.{index}.bias"))
+            for index in (0, 1, 3, 4)
+        )
         self.dense_basis = weight("mask_downscaling.6.weight").flatten(1).t().contiguous()
         self._mask_constant = weight("mask_downscaling.6.bias")
 
@@ -87,11 +88,12 @@ class PromptEmbedding:
         """
         if mask_logits is None:
             return DensePrompt(self._no_mask_embed)
-        x = mask_logits.clamp(-MASK_PROMPT_LIMIT, MASK_PROMPT_LIMIT).unsqueeze(-1)
-        for conv, norm in ((self._conv1, self._norm1), (self._conv2, self._norm2)):
-            x = F.linear(_patches(x), *conv)
-            x = F.gelu(F.layer_norm(x, (x.shape[-1],), *norm, eps=1e-6))
-        return DensePrompt(self._mask_constant, x.flatten(1, 2))
+        x = mask_logits.clamp(-MASK_PROMPT_LIMIT, MASK_PROMPT_LIMIT).unsqueeze(1)
+        x = F.conv2d(x, *self._conv1, stride=2)
+        x = F.gelu(_norm_few_channels(x, *self._norm1))
+        x = F.conv2d(x, *self._conv2, stride=2).flatten(2).transpose(1, 2)
+        x = F.gelu(F.layer_norm(x, (x.shape[-1],), *self._norm2, eps=_NORM_EPS))
+        return DensePrompt(self._mask_constant, x)
 
     def _encode(self, unit_xy: Tensor) -> Tensor:
         """Encode positions in [0, 1] by random frequencies (arXiv:2006.10739)."""
@@ -99,13 +101,8 @@ class PromptEmbedding:
         return torch.cat([phase.sin(), phase.cos()], dim=-1)
 
 
-def _patch_weight(weight: Tensor) -> Tensor:
-    """Turn a 2×2 convolution with stride 2 into a matrix over 2×2 patches, channels last."""
-    return weight.permute(0, 2, 3, 1).flatten(1)
-
-
-def _patches(x: Tensor) -> Tensor:
-    """Gather 2×2 patches: (batch, rows, cols, channels) → (batch, rows/2, cols/2, 4 · channels)."""
-    batch, rows, cols, channels = x.shape
-    x = x.view(batch, rows // 2, 2, cols // 2, 2, channels).transpose(2, 3)
-    return x.reshape(batch, rows // 2, cols // 2, 4 * channels)
+def _norm_few_channels(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Norm (batch, channels, rows, cols) over the channels; ``F.layer_norm`` is slow for rows of four."""
+    centred = x - x.mean(dim=1, keepdim=True)
+    scale = (centred.square().mean(dim=1, keepdim=True) + _NORM_EPS).rsqrt()
+    return centred * scale * weight.view(1, -1, 1, 1) + bias.view(1, -1, 1, 1)

@@ -52,9 +52,9 @@ class ImageSide:
 
     Attributes:
         samples: image_embed, (samples, channels).
-        keys: For the tokens' first look at the image, (samples, inner).
+        keys: For the tokens' first look at the image, (heads, samples, inner / heads).
         values: The same.
-        queries: For the image's first look at the tokens, (samples, inner).
+        queries: For the image's first look at the tokens, the same.
     """
 
     samples: Tensor
@@ -165,7 +165,7 @@ class _Layer:
 
 
 class _CrossAttention:
-    """Weights of an attention between tokens and samples, and how tokens are spread over heads."""
+    """Weights of an attention between tokens and samples, and how tokens go through its heads."""
 
     def __init__(
         self,
@@ -181,15 +181,19 @@ class _CrossAttention:
         self._q, self._k, self._v, self._out = (
             weights(f"{prefix}{part}_proj") for part in ("q", "k", "v", "out")
         )
-        inner = self._q[0].shape[0]
-        self._scale = (inner // heads) ** -0.5
-        head_of_channel = torch.arange(inner, device=self._q[0].device) // (inner // heads)
-        # (heads, 1, inner): 1 where a channel belongs to a head.
-        self._mask = F.one_hot(head_of_channel, heads).t().unsqueeze(1).to(torch.float32)
+        self._scale = (self._q[0].shape[0] // heads) ** -0.5
+        # What the layer makes of the basis of dense prompts, by head (heads, inner / heads, width).
+        self._q_basis, self._k_basis, self._v_basis = (
+            self._by_head(F.linear(weight, basis)) for weight, _ in (self._q, self._k, self._v)
+        )
 
-    def _spread(self, projected: Tensor) -> Tensor:
-        """Return (batch, heads · tokens, inner): a row per head with that head's channels, else zero."""
-        return (projected.unsqueeze(1) * self._mask).flatten(1, 2)
+    def _split(self, projected: Tensor) -> Tensor:
+        """Split (…, n, inner) into heads, (…, heads, n, inner / heads)."""
+        return projected.unflatten(-1, (self._heads, -1)).transpose(-3, -2)
+
+    def _by_head(self, weight: Tensor) -> Tensor:
+        """Split a matrix (inner, channels) into one per head, (heads, inner / heads, channels)."""
+        return weight.unflatten(0, (self._heads, -1))
 
     def _products(self, rows: Tensor, samples: Tensor) -> Tensor:
         """Return rows (batch, rows, n) times samples (batch or 1, samples, n): (batch, rows, samples)."""
@@ -197,13 +201,28 @@ class _CrossAttention:
             return products(rows[0], samples[0], fused=True)[None]
         return torch.matmul(rows, samples.transpose(1, 2))
 
+    def _hidden_products(self, by_head: Tensor, projected_basis: Tensor, hidden: Tensor) -> Tensor:
+        """Return what the varying part of a dense prompt adds to scores.
+
+        Args:
+            by_head: The tokens' side of the scores (batch, heads, tokens, inner / heads).
+            projected_basis: The basis as the layer projects samples (heads, inner / heads, width).
+            hidden: (batch, samples, width)
+
+        Returns:
+            (batch, heads, tokens, samples)
+        """
+        rows = torch.matmul(by_head, projected_basis).flatten(1, 2)
+        return self._products(rows, hidden).unflatten(1, (self._heads, -1))
+
 
 class _TokensToImage(_CrossAttention):
     """Tokens attend to samples."""
 
     def project(self, samples: Tensor, placed: Tensor) -> tuple[Tensor, Tensor]:
-        """Return keys and values of samples, without the biases: see below."""
-        return F.linear(placed, self._k[0]), F.linear(samples, self._v[0])
+        """Return keys and values of samples by head, without the biases: see below."""
+        keys, values = F.linear(placed, self._k[0]), F.linear(samples, self._v[0])
+        return self._split(keys).contiguous(), self._split(values).contiguous()
 
     def on_tile(self, queries: Tensor, image: ImageSide, dense: DensePrompt) -> Tensor:
         """Return what tokens see of a tile.
@@ -219,15 +238,15 @@ class _TokensToImage(_CrossAttention):
         Returns:
             (batch, tokens, channels)
         """
-        rows = self._spread(F.linear(queries, *self._q) * self._scale)
-        scores = self._products(rows, image.keys[None])
+        q = self._split(F.linear(queries, *self._q) * self._scale)
+        scores = torch.matmul(q, image.keys.transpose(1, 2))
         if dense.hidden is not None:
-            shared = F.linear(rows @ self._k[0], self._basis)  # (batch, heads · tokens, width)
-            scores += torch.matmul(shared, dense.hidden.transpose(1, 2))
+            scores += self._hidden_products(q, self._k_basis, dense.hidden)
         weights = torch.softmax(scores, dim=-1)
         mean = torch.matmul(weights, image.values)
         if dense.hidden is not None:
-            mean += F.linear(torch.matmul(weights, dense.hidden) @ self._basis, self._v[0])
+            hidden = torch.matmul(weights.flatten(1, 2), dense.hidden).unflatten(1, (self._heads, -1))
+            mean += torch.matmul(hidden, self._v_basis.transpose(1, 2))
         return self._answer(mean, F.linear(dense.constant, *self._v))
 
     def __call__(self, queries: Tensor, samples: Tensor, placed: Tensor) -> Tensor:
@@ -241,14 +260,15 @@ class _TokensToImage(_CrossAttention):
         Returns:
             (batch, tokens, channels)
         """
-        rows = self._spread(F.linear(queries, *self._q) * self._scale) @ self._k[0]
+        q = self._split(F.linear(queries, *self._q) * self._scale)
+        rows = torch.matmul(q, self._by_head(self._k[0])).flatten(1, 2)
         weights = torch.softmax(self._products(rows, placed), dim=-1)
-        return self._answer(F.linear(torch.matmul(weights, samples), self._v[0]), self._v[1])
+        mean = torch.matmul(weights, samples).unflatten(1, (self._heads, -1))
+        return self._answer(torch.matmul(mean, self._by_head(self._v[0]).transpose(1, 2)), self._v[1])
 
     def _answer(self, mean: Tensor, bias: Tensor) -> Tensor:
-        """Put the heads' mean values (batch, heads · tokens, inner) together and project them."""
-        values = (mean.unflatten(1, (self._heads, -1)) * self._mask).sum(dim=1)
-        return F.linear(values + bias, *self._out)
+        """Put the heads' mean values (batch, heads, tokens, inner / heads) together and project them."""
+        return F.linear(mean.transpose(1, 2).flatten(2) + bias, *self._out)
 
 
 class _ImageToTokens(_CrossAttention):
@@ -267,8 +287,8 @@ class _ImageToTokens(_CrossAttention):
         self._norm = norm
 
     def project(self, placed: Tensor) -> Tensor:
-        """Return the queries of samples with their positions."""
-        return F.linear(placed, *self._q)
+        """Return the queries of samples with their positions, by head."""
+        return self._split(F.linear(placed, *self._q)).contiguous()
 
     def on_tile(self, image: ImageSide, dense: DensePrompt, queries: Tensor, values: Tensor) -> Tensor:
         """Return a tile's samples after they have seen the tokens.
@@ -283,13 +303,14 @@ class _ImageToTokens(_CrossAttention):
             (batch, samples, channels)
         """
         keys = self._keys(queries)
-        scores = self._products(keys, image.queries[None])
-        # The dense prompt as a sample would see it: its constant alone, then what varies.
-        scores += (keys @ F.linear(dense.constant, self._q[0])).unsqueeze(-1)
+        scores = torch.matmul(keys, image.queries.transpose(1, 2))
+        # The dense prompt as a sample would see it: its constant, then what varies.
+        constant = self._split(F.linear(dense.constant, self._q[0])[None])
+        scores += torch.matmul(keys, constant.transpose(1, 2))
         if dense.hidden is not None:
-            shared = F.linear(keys @ self._q[0], self._basis)
-            scores += torch.matmul(shared, dense.hidden.transpose(1, 2))
-        return self._learn(scores, values, image.samples[None], self._out[1] + dense.constant, dense.hidden)
+            scores += self._hidden_products(keys, self._q_basis, dense.hidden)
+        bias = self._out[1] + dense.constant
+        return self._learn(scores, values, image.samples[None], bias, dense.hidden)
 
     def __call__(self, samples: Tensor, placed: Tensor, queries: Tensor, values: Tensor) -> Tensor:
         """Return samples that exist for this prompt only, after they have seen the tokens.
@@ -304,25 +325,27 @@ class _ImageToTokens(_CrossAttention):
             (batch, samples, channels)
         """
         keys = self._keys(queries)
-        scores = self._products(keys @ self._q[0], placed)
-        scores += (keys @ self._q[1]).unsqueeze(-1)
+        rows = torch.matmul(keys, self._by_head(self._q[0])).flatten(1, 2)
+        scores = self._products(rows, placed).unflatten(1, (self._heads, -1))
+        scores += torch.matmul(keys, self._split(self._q[1][None]).transpose(1, 2))
         return self._learn(scores, values, samples, self._out[1], None)
 
     def _keys(self, queries: Tensor) -> Tensor:
-        return self._spread(F.linear(queries, *self._k) * self._scale)
+        """Return the tokens' keys (batch, heads, tokens, inner / heads), scaled."""
+        return self._split(F.linear(queries, *self._k) * self._scale)
 
     def _learn(
         self, scores: Tensor, values: Tensor, samples: Tensor, bias: Tensor, hidden: Tensor | None
     ) -> Tensor:
         """Return norm(samples + hidden @ basis + what the scores weigh + bias).
 
-        Scores are (batch, heads · tokens, samples). The output projection is applied to the few
+        Scores are (batch, heads, tokens, samples). The output projection is applied to the few
         values instead of to the many samples.
         """
         # Over the middle axis: softmax along a last axis of ten takes ten times as long.
-        weights = torch.softmax(scores.unflatten(1, (self._heads, -1)), dim=2).flatten(1, 2)
-        weights = weights.transpose(1, 2)
-        learnt = F.linear(self._spread(F.linear(values, *self._v)), self._out[0])
+        weights = torch.softmax(scores, dim=2).flatten(1, 2).transpose(1, 2)
+        learnt = torch.matmul(self._split(F.linear(values, *self._v)), self._by_head(self._out[0].t()))
+        learnt = learnt.flatten(1, 2)
         if hidden is not None:  # one product for both
             weights = torch.cat([weights, hidden], dim=-1)
             learnt = torch.cat([learnt, self._basis.expand(learnt.shape[0], -1, -1)], dim=1)
