@@ -8,6 +8,9 @@ LINT_VENV := .venv-lint
 ENVIRONMENT := .environment
 ENGINE_PACKAGES := $(ENVIRONMENT)/test-packages
 
+# Installs of the tests and of the checkout share what uv has downloaded and built.
+export UV_CACHE_DIR ?= $(CURDIR)/build/uv-cache
+
 # The interpreter of the private environment, as the installer names it.
 engine_python = $$(cat $(ENVIRONMENT)/interpreter)
 in_engine = OMP_WAIT_POLICY=PASSIVE PYTHONPATH=$(CURDIR):$(CURDIR)/$(ENGINE_PACKAGES) $(engine_python)
@@ -15,7 +18,7 @@ in_engine = OMP_WAIT_POLICY=PASSIVE PYTHONPATH=$(CURDIR):$(CURDIR)/$(ENGINE_PACK
 .PHONY: help setup test test-unit test-engine test-install lint format bench evaluate-demo clean
 
 help:  ## Say what can be made
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1: \2/p' Makefile | column -t -s :
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile
 
 setup: $(VENV)/ready $(LINT_VENV)/ready $(ENGINE_PACKAGES)/ready  ## Install all that the other targets need
 
@@ -46,7 +49,7 @@ evaluate-demo: $(ENGINE_PACKAGES)/ready  ## Measure the demo model; adds to benc
 	$(in_engine) scripts/evaluate_demo_model.py
 
 clean:  ## Remove all that was set up
-	rm -rf $(VENV) $(LINT_VENV) $(ENVIRONMENT) .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(LINT_VENV) $(ENVIRONMENT) build .mypy_cache .ruff_cache .pytest_cache
 
 $(VENV)/ready: requirements/test.txt
 	scripts/system_packages.sh

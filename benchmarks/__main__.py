@@ -4,12 +4,11 @@
     make bench                          # all
     python -m benchmarks decode encode  # some
 
-Each benchmark runs in a process of its own, started with the environment of the engine.
+Each benchmark runs in a process of its own.
 """
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import tempfile
@@ -17,72 +16,51 @@ from pathlib import Path
 
 from benchmarks.readme import write_table
 from benchmarks.results import RESULTS, add_results, machine_facts, read_results
-from geo_sam2.runtime.engine_command import engine_environment
-
-REPOSITORY = Path(__file__).resolve().parents[1]
+from benchmarks.sides import REPOSITORY, environment
 
 
-def _random_tiny(folder: Path):
-    """Return (our model, upstream's predictor) of tiny with the same seeded random weights, and the file."""
+def _random_tiny(folder: Path) -> Path:
+    """Write tiny with seeded random weights and return the file."""
     import torch
 
-    from geo_sam2.engine.sam2_model import load_model
     from tests.engine import upstream
 
-    reference = upstream.random_model("tiny")
     path = folder / "random_tiny.pt"
-    torch.save({"model": reference.state_dict()}, path)
-    return load_model(path, torch.device("cpu")), upstream.image_predictor_class()(reference), path
-
-
-def _meadow():
-    """Return the example image, (1024, 1024, 3) uint8."""
-    import numpy as np
-    from PIL import Image
-
-    return np.asarray(Image.open(REPOSITORY / "examples" / "meadow_1024.jpg").convert("RGB"))
+    torch.save({"model": upstream.random_model("tiny").state_dict()}, path)
+    return path
 
 
 def run_decode(folder: Path) -> None:
     """Measure decoding against upstream."""
-    from benchmarks import decode
+    from benchmarks.against_upstream import measure_decoding
 
-    model, predictor, _ = _random_tiny(folder)
-    add_results(decode.measure(model, predictor))
+    add_results(measure_decoding(_random_tiny(folder)))
 
 
 def run_encode(folder: Path) -> None:
     """Measure encoding against upstream, and the masks of its best precision."""
     import torch
 
-    from benchmarks import encode
+    from benchmarks import inputs, precision
+    from benchmarks.against_upstream import measure_encoding
     from geo_sam2.engine.sam2_model import DEMO_WEIGHTS, load_model
 
-    model, predictor, _ = _random_tiny(folder)
-    image_hwc = _meadow()
-    add_results(encode.measure(model, predictor, image_hwc))
-    for name, subject in (("", model), ("_demo", load_model(DEMO_WEIGHTS, torch.device("cpu")))):
-        found = encode.agreement(subject, image_hwc)
-        add_results(
-            {
-                f"encode_best_mask_iou{name}": sum(found.ious) / len(found.ious),
-                f"encode_best_mask_iou_min{name}": min(found.ious),
-                f"encode_best_flips{name}": found.flips,
-                f"encode_best_masks{name}": len(found.ious),
-            }
-        )
+    checkpoint = _random_tiny(folder)
+    add_results(measure_encoding(checkpoint))
+    for suffix, path in (("", checkpoint), ("_demo", DEMO_WEIGHTS)):
+        model = load_model(path, torch.device("cpu"))
+        add_results(precision.measure(model, inputs.meadow(), suffix))
 
 
 def run_engine(folder: Path) -> None:
     """Measure the engine process, its requests and outlines."""
     import torch
 
-    from benchmarks import engine_process, outlines
+    from benchmarks import engine_process, inputs, outlines
     from geo_sam2.engine.sam2_model import DEMO_WEIGHTS, load_model
 
-    image_hwc = _meadow()
-    model, _, checkpoint = _random_tiny(folder)
-    add_results(engine_process.start_times(folder, checkpoint, image_hwc))
+    image_hwc = inputs.meadow()
+    add_results(engine_process.start_times(folder, _random_tiny(folder), image_hwc))
     with engine_process.running_engine(folder) as engine:
         site = engine_process.Site(engine, folder / "demo.geosam2", DEMO_WEIGHTS, image_hwc)
         add_results(engine_process.request_overhead(site))
@@ -105,11 +83,10 @@ def main(arguments: list[str]) -> int:
     if unknown:
         print(f"There are {', '.join(PARTS)}, not {', '.join(sorted(unknown))}.", file=sys.stderr)
         return 2
-    environment = {**engine_environment(os.environ), "PYTHONPATH": os.environ.get("PYTHONPATH", "")}
     for part in arguments or PARTS:
         print(f"== {part}", flush=True)
         command = [sys.executable, "-m", "benchmarks", "--inside", part]
-        subprocess.run(command, check=True, cwd=REPOSITORY, env=environment)  # noqa: S603  # our own
+        subprocess.run(command, check=True, cwd=REPOSITORY, env=environment("engine"))  # noqa: S603  # our own
     add_results(machine_facts())
     for name, value in read_results().items():
         print(f"{name:42} {value:.4g}" if isinstance(value, float) else f"{name:42} {value}")

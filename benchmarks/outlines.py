@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from benchmarks.engine_process import WINDOW, Site, clicks
-from benchmarks.timing import alternate, median_ms
+from benchmarks.timing import alternate, median_ms, timed
 from geo_sam2.engine.decode_objects import ObjectDecoder, ObjectRequest
 from geo_sam2.engine.outlines import OutlineOptions, outline_logits
 from geo_sam2.engine.prompt_steps import read_steps
@@ -33,12 +33,14 @@ def measure(site: Site) -> dict[str, float]:
     disc = (124 - np.hypot(rows - 128, cols - 128)).astype(np.float32)
     simplified = OutlineOptions(simplify_px=0.5)
 
-    ways = {str(index): (lambda mask=mask: outline_logits(mask, grid)) for index, mask in enumerate(masks)}
+    ways = {
+        str(index): timed(lambda mask=mask: outline_logits(mask, grid)) for index, mask in enumerate(masks)
+    }
     ways |= {
-        f"{index} simplified": (lambda mask=mask: outline_logits(mask, grid, simplified))
+        f"{index} simplified": timed(lambda mask=mask: outline_logits(mask, grid, simplified))
         for index, mask in enumerate(masks)
     }
-    ways["disc"] = lambda: outline_logits(disc, grid)
+    ways["disc"] = timed(lambda: outline_logits(disc, grid))
     seconds = alternate(ways, ROUNDS)
     medians = {name: median_ms(times) for name, times in seconds.items()}
     plain = [medians[str(index)] for index in range(len(masks))]

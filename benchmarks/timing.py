@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Time alternatives against each other so that a machine that slows down slows all of them."""
+"""Time alternatives in turns, so that a machine that slows down slows all of them."""
 
 from __future__ import annotations
 
@@ -11,26 +11,36 @@ from collections.abc import Callable, Iterator, Mapping
 
 
 def alternate(
-    ways: Mapping[str, Callable[[], object]], rounds: int, warm_up: int = 2
+    ways: Mapping[str, Callable[[], float]], rounds: int, warm_up: int = 2
 ) -> dict[str, list[float]]:
     """Run all ways in turn, round by round.
 
     Args:
-        ways: Name → what to time.
+        ways: Name → what to run; each returns the seconds that it took.
         rounds: Counted rounds.
         warm_up: Rounds before that.
 
     Returns:
-        Seconds of each round by name, in the order of rounds.
+        Seconds of each counted round by name.
     """
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for number in range(warm_up + rounds):
         for name, way in ways.items():
-            started = time.perf_counter()
-            way()
+            taken = way()
             if number >= warm_up:
-                seconds[name].append(time.perf_counter() - started)
+                seconds[name].append(taken)
     return seconds
+
+
+def timed(work: Callable[[], object]) -> Callable[[], float]:
+    """Return a function that does the work and returns the seconds that it took."""
+
+    def run() -> float:
+        started = time.perf_counter()
+        work()
+        return time.perf_counter() - started
+
+    return run
 
 
 def ratio(slower: list[float], faster: list[float]) -> float:
