@@ -17,9 +17,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from geo_sam2.engine.cross_attention import ImageSide
 from geo_sam2.engine.fused_linear import FusedLinear, has_fused_linear, products
 from geo_sam2.engine.prompt_embedding import PromptEmbedding
-from geo_sam2.engine.two_way_transformer import ImageSide, TwoWayTransformer
+from geo_sam2.engine.two_way_transformer import TwoWayTransformer
 from geo_sam2.model_info import DecoderSettings
 
 # Samples of image_embed that are upscaled at once on a CPU; upscaled, 1024 of them are 2 MB.

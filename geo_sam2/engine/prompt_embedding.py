@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from geo_sam2.engine.two_way_transformer import DensePrompt
+from geo_sam2.engine.cross_attention import DensePrompt
 
 # Labels of SAM 2's prompt encoder.
 PADDING, BACKGROUND, FOREGROUND, BOX_FIRST, BOX_SECOND = -1, 0, 1, 2, 3
