@@ -1,80 +1,86 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Clicks and boxes on one window of the demo model, for the scripts that measure and show it.
+"""Clicks and boxes on single windows through the engine, to measure and to show the demo model.
 
-Coordinates are those of the engine: window pixels, x right, y down, (0, 0) the outer corner of the first
-pixel.
+A window takes the way of every tile: encoded, written to a feature store as float16, read back, decoded by
+replaying the steps of an object. Coordinates are window pixels, x right, y down, (0, 0) the outer corner of
+the first pixel.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from hydra.utils import instantiate
-from omegaconf import OmegaConf
-from safetensors.torch import load_file
-from torch import nn
-from torch.nn import functional as F
 
-MEAN = torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1)
-STD = torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1)
-STABILITY_DELTA, STABILITY_THRESHOLD = 0.05, 0.98
+from geo_sam2.engine.decode_objects import ObjectDecoder, ObjectRequest, TileReference
+from geo_sam2.engine.device import choose_precision
+from geo_sam2.engine.encode import ImageEncoder
+from geo_sam2.engine.mask_choice import full_size_logits
+from geo_sam2.engine.prompt_steps import PromptStep
+from geo_sam2.engine.sam2_model import load_model
+from geo_sam2.engine.tile_io import write_decoder, write_tile
+from geo_sam2.feature_store import FeatureStore, TileWindow
 
 
 @dataclass(frozen=True)
 class Answer:
-    """The best mask of a prompt: boolean at full size, its low-res logits (h, w), its predicted IoU."""
+    """The mask that the engine calls best, (height, width) bool, and its predicted IoU."""
 
     mask: np.ndarray
-    low_res_logits: torch.Tensor
     predicted_iou: float
 
 
-def load_demo_model(weights: Path) -> nn.Module:
-    """Return the model with its weights."""
-    model = instantiate(OmegaConf.load(weights.with_name("demo.yaml")).model)
-    decoder = model.sam_mask_decoder
-    decoder.dynamic_multimask_via_stability = True
-    decoder.dynamic_multimask_stability_delta = STABILITY_DELTA
-    decoder.dynamic_multimask_stability_thresh = STABILITY_THRESHOLD
-    model.load_state_dict({k: v.float() for k, v in load_file(weights).items()}, strict=False)
-    return model.eval()
+class DemoEngine:
+    """A model on the CPU in fp32 and a store for the windows that it encodes.
+
+    Args:
+        weights: The model file.
+        folder: Where to make the store; must not exist.
+    """
+
+    def __init__(self, weights: Path, folder: Path) -> None:
+        device = torch.device("cpu")
+        model = load_model(weights, device)
+        self._encoder = ImageEncoder(model, choose_precision(device, "fp32"))
+        self._store = FeatureStore.create(folder, model.info)
+        write_decoder(self._store, model.decoder_tensors())
+        self._decoder = ObjectDecoder(self._store, device)
+        self._generation = 0
+
+    def window(self, image_hwc: np.ndarray) -> DemoWindow:
+        """Encode a window of uint8 pixels; the one before it is forgotten."""
+        height, width, _ = image_hwc.shape
+        place = TileWindow(0, 0, 0, width, height)
+        self._generation += 1
+        record = write_tile(self._store, place, self._generation, self._encoder.encode([image_hwc])[0])
+        self._decoder.forget_tiles()
+        return DemoWindow(self._decoder, TileReference(place, record.file, record.crc32))
 
 
 class DemoWindow:
-    """One encoded window of 1024 x 1024 pixels, its features rounded to float16."""
+    """One encoded window."""
 
-    def __init__(self, model: nn.Module, image_hwc: np.ndarray):
-        self.model = model
-        self.size_px = image_hwc.shape[0]
-        pixels = torch.from_numpy(np.ascontiguousarray(image_hwc)).permute(2, 0, 1)[None].float() / 255
-        backbone = model.forward_image((pixels - MEAN) / STD)["backbone_fpn"]
-        embed = backbone[2] + model.no_mem_embed.view(1, -1, 1, 1)
-        embed, *high = (tensor.half().float() for tensor in (embed, backbone[0], backbone[1]))
-        self.image_embed, self.high_res_feats = embed, high
+    def __init__(self, decoder: ObjectDecoder, tile: TileReference) -> None:
+        self._decoder = decoder
+        self._tile = tile
 
-    def decode(self, points_xy, labels, box_xyxy=None, mask_input: torch.Tensor | None = None) -> Answer:
-        """Return the best mask of points (x, y), their labels and a box (x0, y0, x1, y1)."""
-        model = self.model
-        coords = [*np.reshape(box_xyxy, (-1, 2))] if box_xyxy is not None else []
-        coords = torch.tensor(np.array([*coords, *points_xy]), dtype=torch.float32)[None] - 0.5
-        marks = torch.tensor([*([2, 3] if box_xyxy is not None else []), *labels])[None]
-        masks = None if mask_input is None else mask_input.clamp(-32, 32)[None, None]
-        sparse, dense = model.sam_prompt_encoder((coords, marks), None, masks)
-        lone = box_xyxy is None and mask_input is None and len(points_xy) == 1
-        logits, predicted, _, _ = model.sam_mask_decoder(
-            image_embeddings=self.image_embed,
-            image_pe=model.sam_prompt_encoder.get_dense_pe(),
-            sparse_prompt_embeddings=sparse,
-            dense_prompt_embeddings=dense,
-            multimask_output=lone,
-            repeat_image=False,
-            high_res_features=self.high_res_feats,
-        )
-        best = int(predicted[0].argmax())
-        low = logits[0, best]
-        size = (self.size_px, self.size_px)
-        full = F.interpolate(low[None, None], size, mode="bilinear", align_corners=False)[0, 0]
-        return Answer((full > 0).numpy(), low, float(predicted[0, best]))
+    def decode(self, steps: Sequence[PromptStep]) -> Answer:
+        """Return the best mask after some steps."""
+        request = ObjectRequest(self._tile, tuple(steps))
+        ((_, candidates),) = self._decoder.decode([request], between=lambda: None)
+        best = slice(candidates.best, candidates.best + 1)
+        logits = full_size_logits(candidates.logits[best], self._decoder.grid(self._tile.window))
+        return Answer((logits[0] > 0).numpy(), float(candidates.predicted_iou[candidates.best]))
+
+
+def click(x: float, y: float, label: int = 1, *, use_previous: bool = True) -> PromptStep:
+    """Return the step of one click that goes on with the best mask so far."""
+    return PromptStep(((float(x), float(y), label),), None, None, use_previous)
+
+
+def box(x_min: float, y_min: float, x_max: float, y_max: float) -> PromptStep:
+    """Return the step of one box."""
+    return PromptStep((), (float(x_min), float(y_min), float(x_max), float(y_max)), None, True)

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Measure the demo model on the evaluation scenes and put the figures into benchmarks/results.json.
 
-    python scripts/evaluate_demo_model.py
+    make evaluate-demo
 
-The model runs as in use: the engine encodes a window, the features are rounded to float16 as a feature
-store keeps them, the engine decodes clicks and boxes and says which mask is best. IoU is counted at the full
+The model runs as in use: the engine encodes a window, the features go through a float16 feature store, the
+engine decodes clicks and boxes and says which mask is best. IoU is counted at the full
 resolution of the 1024 x 1024 scenes. Clicks are those of a patient user: the first in the middle of the
 object (the maximum of the distance transform), each correction in the middle of the largest error.
 """
@@ -12,20 +12,19 @@ object (the maximum of the distance transform), each correction in the middle of
 from __future__ import annotations
 
 import argparse
-import json
+import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from demo_scenes import evaluation_scenes
-from demo_windows import DemoWindow, load_demo_model
+from demo_windows import DemoEngine, DemoWindow, box, click
 from scipy import ndimage
 
-REPOSITORY = Path(__file__).resolve().parents[1]
-RESULTS = REPOSITORY / "benchmarks" / "results.json"
-WEIGHTS = REPOSITORY / "geo_sam2" / "models" / "demo" / "demo.safetensors"
+from benchmarks.results import add_results
+
+WEIGHTS = Path(__file__).resolve().parents[1] / "geo_sam2" / "models" / "demo" / "demo.safetensors"
 MIN_OBJECTS = 300
 #: What is asked for, by figure; printed beside what was found.
 TARGETS = {"demo_iou_1click": 0.80, "demo_iou_box": 0.90, "demo_iou_3clicks": 0.90}
@@ -76,34 +75,33 @@ def iou(found: np.ndarray, truth: np.ndarray) -> float:
 def measure(window: DemoWindow, truth: np.ndarray) -> dict[str, float]:
     """Return the IoUs of one object by question."""
     rows, cols = np.flatnonzero(truth.any(1)), np.flatnonzero(truth.any(0))
-    box = (float(cols[0]), float(rows[0]), float(cols[-1] + 1), float(rows[-1] + 1))
-    figures = {"box": iou(window.decode([], [], box_xyxy=box).mask, truth)}
-    for name, with_mask in (("3clicks", True), ("3clicks_no_mask_prompt", False)):
-        points, labels, previous = [innermost_pixel(truth)], [1], None
-        answer = window.decode(points, labels)
+    figures = {"box": iou(window.decode([box(cols[0], rows[0], cols[-1] + 1, rows[-1] + 1)]).mask, truth)}
+    for name, use_previous in (("3clicks", True), ("3clicks_no_mask_prompt", False)):
+        steps = [click(*innermost_pixel(truth), use_previous=use_previous)]
+        answer = window.decode(steps)
         figures["1click"] = iou(answer.mask, truth)
         for _ in range(2):
             point, label = correction(answer.mask, truth)
-            points, labels = [*points, point], [*labels, label]
-            previous = answer.low_res_logits if with_mask else None
-            answer = window.decode(points, labels, mask_input=previous)
+            steps = [*steps, click(*point, label, use_previous=use_previous)]
+            answer = window.decode(steps)
         figures[name] = iou(answer.mask, truth)
     return figures
 
 
 def evaluate(weights: Path, scenes: range) -> list[Measured]:
     """Measure all objects of some scenes."""
-    model = load_demo_model(weights)
     measured = []
-    for index in scenes:
-        begun = time.monotonic()
-        scene = evaluation_scenes.evaluation_scene(index)
-        objects = evaluation_scenes.evaluation_objects(scene, index)
-        window = DemoWindow(model, scene.image_hwc)
-        for described in objects:
-            figures = measure(window, scene.mask("object", described.object_id))
-            measured.append(Measured(described.kind, described.area_px, figures))
-        print(f"scene {index}: {len(objects)} objects, {time.monotonic() - begun:.1f} s", flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        engine = DemoEngine(weights, Path(folder) / "evaluation.geosam2")
+        for index in scenes:
+            begun = time.monotonic()
+            scene = evaluation_scenes.evaluation_scene(index)
+            objects = evaluation_scenes.evaluation_objects(scene, index)
+            window = engine.window(scene.image_hwc)
+            for described in objects:
+                figures = measure(window, scene.mask("object", described.object_id))
+                measured.append(Measured(described.kind, described.area_px, figures))
+            print(f"scene {index}: {len(objects)} objects, {time.monotonic() - begun:.1f} s", flush=True)
     return measured
 
 
@@ -121,23 +119,13 @@ def summary(measured: list[Measured]) -> dict[str, float]:
     return figures
 
 
-def merge(figures: dict[str, float], path: Path) -> None:
-    """Put figures into the flat object of a results file; others stay."""
-    stored = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    stored.update(figures)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(stored, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-
-
 def main() -> None:
     """Measure, print the table and keep the figures."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--weights", type=Path, default=WEIGHTS)
-    parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--scenes", type=int, default=evaluation_scenes.SCENES, help="fewer: not kept")
     arguments = parser.parse_args()
-    with torch.inference_mode():
-        measured = evaluate(arguments.weights, range(arguments.scenes))
+    measured = evaluate(arguments.weights, range(arguments.scenes))
     figures = summary(measured)
     for name, value in figures.items():
         target = f"   asked for: {TARGETS[name]:.2f}" if name in TARGETS else ""
@@ -149,7 +137,7 @@ def main() -> None:
         return
     if len(measured) < MIN_OBJECTS:
         raise SystemExit(f"only {len(measured)} objects; {MIN_OBJECTS} are needed for figures that hold")
-    merge(figures, arguments.results)
+    add_results(figures)
 
 
 if __name__ == "__main__":

@@ -7,8 +7,8 @@ FOLDER keeps the drawn scenes, the log (log.jsonl) and a checkpoint after every 
 goes on from there. ``--export`` writes the weights of the newest checkpoint and stops. Two cores take about
 two hours.
 
-The schedule counts steps, not time: a grouping stage for the trunk, then crops of 256, of 512 and whole
-pictures of 1024 pixels, the learning rate falling through all of them. Weights are averaged (EMA 0.999).
+The schedule counts steps, not time: a grouping stage for the trunk, then pictures of 256, 512 and 1024
+pixels, the learning rate falling through all of them. Weights are averaged (EMA 0.999).
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from demo_training import pool, steps
 from demo_training.model import (
     DEMO_FOLDER,
     MEMORY_PREFIXES,
+    balance_features,
     build_demo_model,
     set_starting_values,
     trained_parameters,
@@ -36,7 +37,7 @@ from safetensors.torch import save_file
 
 SEED = 20
 EMA = 0.999
-WARM_UP = 100
+WARM_UP = 50
 #: Seeds of held-out scenes start here.
 HELD_OUT = 900_000
 CHECKPOINT_EVERY = 50
@@ -54,6 +55,8 @@ class Stage:
         rates: learning rate at the start and at the end, on a half cosine between.
         scenes: scenes in the pool.
         plain: steps at the start without correction rounds.
+        grouping: whether the trunk goes on learning by the grouping loss.
+        zoom: least and most enlargement of the drawn scenes: large objects are learned first.
         held_out: held-out scenes that are validated.
     """
 
@@ -64,14 +67,19 @@ class Stage:
     rates: tuple[float, float]
     scenes: int
     plain: int = 0
+    grouping: bool = False
+    zoom: tuple[float, float] = (1.0, 1.0)
     held_out: int = 24
 
 
 SCHEDULE = (
-    Stage(256, 4, 0, 150, (5e-4, 5e-4), 1800),
-    Stage(256, 4, 12, 2500, (5e-4, 2e-4), 1800, plain=500),
-    Stage(512, 2, 8, 450, (2e-4, 1e-4), 350, held_out=8),
-    Stage(1024, 1, 8, 550, (1e-4, 5e-6), 250, held_out=4),
+    Stage(256, 4, 0, 400, (1e-3, 5e-4), 1800),
+    Stage(256, 3, 16, 400, (5e-4, 5e-4), 1800, plain=400, grouping=True),
+    Stage(256, 3, 16, 750, (5e-4, 4e-4), 1800, plain=750, grouping=True, zoom=(0.8, 2.4)),
+    Stage(256, 3, 16, 500, (4e-4, 3.6e-4), 1800, plain=400, zoom=(0.8, 2.4)),
+    Stage(256, 3, 16, 1500, (1.5e-4, 3e-5), 1800, zoom=(0.8, 2.4)),
+    Stage(512, 2, 8, 400, (1e-4, 7e-5), 350, held_out=8),
+    Stage(1024, 1, 8, 600, (7e-5, 5e-6), 250, held_out=4),
 )
 
 
@@ -130,19 +138,26 @@ class Trainer:
             self.optimiser.load_state_dict(state["optimiser"])
             self.average = [state["average"][name] for name in self.names]
 
+    def begin_decoding(self, folder: Path) -> None:
+        """Balance what the pre-trained trunk gives to the untrained decoder."""
+        scenes = [pool.load(folder / "pool", SCHEDULE[0].size_px, number) for number in range(8)]
+        images = torch.from_numpy(np.stack([scene.image_hwc for scene in scenes])).permute(0, 3, 1, 2)
+        balance_features(self.model, images.contiguous())
+        self.average = [parameter.detach().clone() for parameter in self.parameters]
+
     def update(self) -> float:
         """Apply the gradients with the step's learning rate; return their norm."""
         stage, number = place(self.step)
         start, end = stage.rates
         rate = end + (start - end) * 0.5 * (1 + np.cos(np.pi * number / stage.count))
-        if stage.size_px == SCHEDULE[0].size_px:
+        if stage in SCHEDULE[:2]:
             rate *= min(1.0, (number + 1) / WARM_UP)
+        decay = min(EMA, (1 + number) / (10 + number)) if stage in SCHEDULE[:2] else EMA
         for group in self.optimiser.param_groups:
             group["lr"] = float(rate)
         norm = torch.nn.utils.clip_grad_norm_(self.optimiser.param_groups[0]["params"], 1.0)
         self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)
-        decay = min(EMA, (1 + self.step) / (10 + self.step))
         with torch.no_grad():
             torch._foreach_lerp_(self.average, list(self.parameters), 1 - decay)
         self.step += 1
@@ -175,6 +190,7 @@ class Trainer:
         }
         partial = path.with_suffix(".partial")
         save_file(state, partial, metadata)
+        partial.chmod(0o644)  # safetensors writes for the owner alone
         partial.replace(path)
 
 
@@ -182,22 +198,28 @@ def scenes_of(step: int, folder: Path) -> tuple[Stage, list[pool.PooledScene]]:
     """Return the scenes of a step, the same in every run."""
     stage, number = place(step)
     rng = np.random.default_rng([SEED, step])
-    available = min(stage.scenes, int(pool.START + pool.GROWTH * stage.images * number))
+    drawn = sum(
+        other.images * other.count
+        for other in SCHEDULE[: SCHEDULE.index(stage)]
+        if other.size_px == stage.size_px
+    )
+    available = min(stage.scenes, int(pool.START + pool.GROWTH * (drawn + stage.images * number)))
     scenes = []
     while len(scenes) < stage.images:
         scene = pool.load(folder, stage.size_px, int(rng.integers(available)))
+        factor = float(rng.uniform(*stage.zoom))
+        if factor > 1:
+            scene = pool.zoomed(rng, scene, factor)
         if len(scene.objects):
             scenes.append(scene)
     return stage, scenes
 
 
-def prepare(step: int, folder: Path) -> tuple[Stage, steps.Batch, torch.Tensor]:
-    """Return the stage, the batch and, for grouping, the label maps (B, H, W) of a step."""
+def prepare(step: int, folder: Path) -> tuple[Stage, steps.Batch]:
+    """Return the stage and the batch of a step."""
     stage, scenes = scenes_of(step, folder)
-    batch = steps.make_batch(
-        np.random.default_rng([SEED, step, 1]), scenes, max(stage.prompts, 1), varied=stage.prompts > 0
-    )
-    return stage, batch, torch.from_numpy(np.stack([scene.labels_khw[1] for scene in scenes])).long()
+    rng = np.random.default_rng([SEED, step, 1])
+    return stage, steps.make_batch(rng, scenes, max(stage.prompts, 1), varied=stage.prompts > 0)
 
 
 def train(trainer: Trainer, folder: Path) -> None:
@@ -209,16 +231,19 @@ def train(trainer: Trainer, folder: Path) -> None:
         waiting = ahead.submit(prepare, trainer.step, folder / "pool")
         while trainer.step < total:
             begun = time.monotonic()
-            stage, batch, labels = waiting.result()
+            if trainer.step == SCHEDULE[0].count:
+                trainer.begin_decoding(folder)
+            stage, batch = waiting.result()
             if trainer.step + 1 < total:
                 waiting = ahead.submit(prepare, trainer.step + 1, folder / "pool")
             number = place(trainer.step)[1]
             torch.manual_seed(SEED * 1_000_003 + trainer.step)
             if stage.prompts:
                 chance = torch.Generator().manual_seed(SEED * 1_000_003 + trainer.step)
-                found = steps.training_step(trainer.model, batch, chance, number >= stage.plain)
+                head = trainer.head if stage.grouping else None
+                found = steps.training_step(trainer.model, batch, chance, number >= stage.plain, head)
             else:
-                found = steps.grouping_step(trainer.model, trainer.head, batch, labels)
+                found = steps.grouping_step(trainer.model, trainer.head, batch)
             found["norm"] = trainer.update()
             found["seconds"] = time.monotonic() - begun
             for name, value in found.items():

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Losses on low-res logits against the covered share of each sample.
 
-The share is a number between 0 and 1, so that a logit of 0 lies on the true edge and not on the nearest
+The share is a number between 0 and 1, so that a logit of 0 is drawn to the true edge and not to the nearest
 sample: what is upsampled by four later keeps the sub-sample position of the edge.
 """
 
@@ -19,14 +19,13 @@ FOCAL_SAMPLES = 64 * 64
 def mask_loss(logits: torch.Tensor, share: torch.Tensor) -> torch.Tensor:
     """Return 5 x focal + dice, (N, K), of logits and shares (N, K, h, w).
 
-    Focal: cross-entropy weighted by the squared distance from the share. Dice with squares in the
-    denominator, whose minimum lies at the share itself, not at 0 or 1.
+    Focal: cross-entropy weighted by the squared distance from the share.
     """
     probability = logits.sigmoid()
     entropy = F.binary_cross_entropy_with_logits(logits, share, reduction="none")
     focal = (entropy * (probability - share) ** 2).sum((-2, -1)) / FOCAL_SAMPLES
     overlap = 2 * (probability * share).sum((-2, -1))
-    total = (probability**2 + share**2).sum((-2, -1))
+    total = (probability + share).sum((-2, -1))
     return 5 * focal + 1 - (overlap + 1) / (total + 1)
 
 

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The demo model for training: building, starting values, and the forward pass on crops of its frame.
+"""The demo model for training: building, starting values, and the forward pass at any size.
 
-The model sees 1024 x 1024 pixels in use. Training on whole pictures of that size from the start would take
-days on a CPU, so most steps see a smaller *crop* at native scale. Its position encodings are those of the
-place in the 1024 frame where the crop is said to lie: finding a click is learned at the fineness that is
-needed later, and growing the crop changes nothing but the surroundings.
+The model sees 1024 x 1024 pixels in use. Training on pictures of that size from the start would take days
+on a CPU, so most steps see smaller ones. All weights fit every size: positions are counted in shares of the
+picture's side.
 """
 
 from __future__ import annotations
@@ -14,7 +13,6 @@ from pathlib import Path
 from types import MethodType
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
@@ -22,7 +20,6 @@ from sam2.modeling.sam.transformer import Attention
 from torch import nn
 
 DEMO_FOLDER = Path(__file__).resolve().parents[2] / "geo_sam2" / "models" / "demo"
-FRAME_PX = 1024
 STRIDE_PX = 16
 MEAN = torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1)
 STD = torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1)
@@ -77,18 +74,26 @@ def _attend(self: Attention, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) 
     return self.out_proj(self._recombine_heads(weights.to(v.dtype) @ v))
 
 
+def set_size(model: nn.Module, size_px: int) -> None:
+    """Make the model take pictures of ``size_px`` on a side; what ``image_size`` in its config decides."""
+    side = size_px // STRIDE_PX
+    prompt_encoder = model.sam_prompt_encoder
+    prompt_encoder.input_image_size = (size_px, size_px)
+    prompt_encoder.image_embedding_size = (side, side)
+    prompt_encoder.mask_input_size = (4 * side, 4 * side)
+
+
 def set_starting_values(model: nn.Module, seed: int, gain: float = 3.0) -> None:
     """Give an untrained model the starting values from which a click is found soon.
 
     - The q and k projections of the decoder's cross-attentions start equal and large (``gain`` times
       Xavier's): a token then attends to where its own position encoding is, instead of having to learn it.
-    - The frequencies of the position encoding cover octaves evenly (0.6 to 10 periods per frame half)
-      instead of clustering at 1: the similarity of two places falls off sharply near and slowly far.
-    - The background position embedding of the trunk stays 0: a crop does not know where it is cut from.
+    - The background position embedding of the trunk stays 0: what is at an edge of a small picture is in
+      the middle of a large one.
     - The score "there is an object" is constant: every prompt is on one.
     """
     torch.manual_seed(seed)
-    decoder, prompt_encoder = model.sam_mask_decoder, model.sam_prompt_encoder
+    decoder = model.sam_mask_decoder
     layers = decoder.transformer.layers
     crossings = [decoder.transformer.final_attn_token_to_image]
     crossings += [layer.cross_attn_token_to_image for layer in layers]
@@ -99,18 +104,30 @@ def set_starting_values(model: nn.Module, seed: int, gain: float = 3.0) -> None:
             nn.init.zeros_(attention.q_proj.bias)
             attention.k_proj.weight.copy_(attention.q_proj.weight)
             nn.init.zeros_(attention.k_proj.bias)
-        frequencies = prompt_encoder.pe_layer.positional_encoding_gaussian_matrix
-        count = frequencies.shape[1]
-        length = torch.logspace(np.log10(0.6), 1.0, count)
-        turn = torch.rand(count) * 2 * torch.pi
-        frequencies.copy_(torch.stack([length * turn.cos(), length * turn.sin()]))
-        for embedding in (*prompt_encoder.point_embeddings, prompt_encoder.not_a_point_embed):
-            embedding.weight.mul_(0.5)
-        prompt_encoder.no_mask_embed.weight.mul_(0.1)
         nn.init.trunc_normal_(model.image_encoder.trunk.pos_embed_window, std=0.02)
         score = decoder.pred_obj_score_head.layers[-1]
         nn.init.zeros_(score.weight)
         nn.init.constant_(score.bias, 10.0)
+
+
+@torch.no_grad()
+def balance_features(model: nn.Module, images_u8: torch.Tensor) -> None:
+    """Give the decoder's inputs a mean of 0 per channel and a deviation of 0.7, that of its positions.
+
+    What all pixels have in common says nothing about any of them, but decides their attention.
+    """
+    neck, decoder = model.image_encoder.neck, model.sam_mask_decoder
+    model.no_mem_embed.zero_()
+    for layers, pick in (
+        ((neck.convs[0].conv, neck.convs[1].conv), lambda found: found.image_embed),
+        ((decoder.conv_s1,), lambda found: found.high_res_feats[1]),
+        ((decoder.conv_s0,), lambda found: found.high_res_feats[0]),
+    ):
+        factor = 0.7 / pick(encode(model, images_u8)).std((0, 2, 3)).mean()
+        for layer in layers:
+            layer.weight.mul_(factor)
+            layer.bias.mul_(factor)
+        layers[-1].bias.sub_(pick(encode(model, images_u8)).mean((0, 2, 3)))
 
 
 def trained_parameters(model: nn.Module) -> Iterable[tuple[str, nn.Parameter]]:
@@ -134,30 +151,24 @@ def decode(
     coords_xy: torch.Tensor,
     labels: torch.Tensor,
     mask_input: torch.Tensor | None,
-    corner_px: tuple[int, int],
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the logits (N, 4, 4 h, 4 w) of all four masks and their predicted IoUs (N, 4).
 
     Args:
-        model: the model.
-        features: of the crop of each of the N prompts.
-        coords_xy: (N, points, 2), pixel indices within the crop.
+        model: the model, set to the size of the pictures.
+        features: of the picture of each of the N prompts.
+        coords_xy: (N, points, 2), pixel indices.
         labels: (N, points); 0 background, 1 foreground, 2 and 3 the corners of a box.
         mask_input: (N, 1, 4 h, 4 w) earlier logits, or None.
-        corner_px: where the crop lies in the frame, (x, y), multiples of 16.
     """
-    prompt_encoder, count = model.sam_prompt_encoder, len(coords_xy)
-    height, width = features.image_embed.shape[-2:]
-    shifted = coords_xy + torch.tensor(corner_px, dtype=torch.float32)
+    prompt_encoder = model.sam_prompt_encoder
     with torch.autocast("cpu", enabled=False):  # the sine of a rounded phase would be another place
-        sparse = prompt_encoder._embed_points(shifted, labels, pad=True)
+        sparse, _ = prompt_encoder((coords_xy, labels), None, None)
         image_pe = prompt_encoder.get_dense_pe()
     if mask_input is None:
-        dense = prompt_encoder.no_mask_embed.weight.view(1, -1, 1, 1).expand(count, -1, height, width)
+        dense = prompt_encoder.no_mask_embed.weight.view(1, -1, 1, 1)
     else:
         dense = prompt_encoder._embed_masks(mask_input)
-    left, top = corner_px[0] // STRIDE_PX, corner_px[1] // STRIDE_PX
-    image_pe = image_pe[..., top : top + height, left : left + width]
     return predict_masks(model.sam_mask_decoder, features, image_pe, sparse, dense)
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 from demo_scenes.training_scenes import training_scene
+from PIL import Image
 from scipy import ndimage
 
 START, GROWTH = 150, 1.2
@@ -52,17 +53,6 @@ def draw(folder: Path, size_px: int, number: int) -> None:
     if path.exists():
         return
     scene = training_scene(number, size_px)
-    rows = []
-    for found in scene.objects:
-        if found.area_px < MIN_AREA_PX:
-            continue
-        inside = np.pad(scene.object_hw[found.window] == found.object_id, 1)
-        depth = ndimage.distance_transform_edt(inside)
-        row, col = np.unravel_index(int(depth.argmax()), depth.shape)
-        row, col = row - 1 + found.window[0].start, col - 1 + found.window[1].start
-        low = min(side.start for side in found.window)
-        is_cut = low == 0 or max(side.stop for side in found.window) == size_px
-        rows.append((found.object_id, found.area_px, found.group_id, row, col, int(is_cut)))
     labels = np.stack([scene.part_hw, scene.object_hw, scene.group_hw]).astype(np.int16)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(f".{os.getpid()}.npz")
@@ -70,9 +60,29 @@ def draw(folder: Path, size_px: int, number: int) -> None:
         partial,
         image_hwc=scene.image_hwc,
         labels_khw=labels,
-        objects=np.array(rows, np.int32).reshape(-1, len(COLUMNS)),
+        objects=describe(labels),
     )
     partial.replace(path)  # a reader sees a whole file or none
+
+
+def describe(labels_khw: np.ndarray) -> np.ndarray:
+    """Return the table of objects (n, 6), see ``COLUMNS``, of the part, object and group maps."""
+    _, object_hw, group_hw = labels_khw
+    rows = []
+    for index, window in enumerate(ndimage.find_objects(object_hw)):
+        if window is None:
+            continue
+        inside = np.pad(object_hw[window] == index + 1, 1)
+        area = int(inside.sum())
+        if area < MIN_AREA_PX:
+            continue
+        depth = ndimage.distance_transform_edt(inside)
+        row, col = np.unravel_index(int(depth.argmax()), depth.shape)
+        row, col = row - 1 + window[0].start, col - 1 + window[1].start
+        is_cut = min(side.start for side in window) == 0
+        is_cut |= max(side.stop for side in window) == len(object_hw)
+        rows.append((index + 1, area, group_hw[row, col], row, col, is_cut))
+    return np.array(rows, np.int32).reshape(-1, len(COLUMNS))
 
 
 def fill(folder: Path, plan: list[tuple[int, int]]) -> None:
@@ -96,6 +106,20 @@ def load(folder: Path, size_px: int, number: int) -> PooledScene:
         time.sleep(0.2)
     with np.load(path) as stored:
         return PooledScene(stored["image_hwc"], stored["labels_khw"], stored["objects"])
+
+
+def zoomed(rng: np.random.Generator, scene: PooledScene, factor: float) -> PooledScene:
+    """Return a piece of the scene enlarged by ``factor`` to the size of the whole."""
+    size = scene.image_hwc.shape[0]
+    side = size / factor
+    left, top = rng.uniform(0, size - side, 2)
+    image = Image.fromarray(scene.image_hwc).resize(
+        (size, size), Image.Resampling.BICUBIC, box=(left, top, left + side, top + side)
+    )
+    steps = (np.arange(size) + 0.5) / factor
+    rows, cols = (top + steps).astype(int), (left + steps).astype(int)
+    labels = scene.labels_khw[:, rows[:, None], cols[None]]
+    return PooledScene(np.asarray(image), labels, describe(labels))
 
 
 def recoloured(rng: np.random.Generator, scene: PooledScene) -> PooledScene:

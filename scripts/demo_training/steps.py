@@ -12,23 +12,34 @@ from torch import nn
 from torch.nn import functional as F
 
 from . import losses, pool, prompts
-from .model import FRAME_PX, STRIDE_PX, Features, decode, encode
+from .model import Features, decode, encode, set_size
 
 #: Shares of first prompts that are clicks; the others are boxes.
-CLICKS = 0.6
+CLICKS = 0.65
 #: Chances of one, two and three rounds of prompts, once corrections are trained.
 ROUNDS = (0.35, 0.35, 0.3)
 #: Chance that a correction carries the logits of the round before as mask prompt.
 MASK_PROMPT = 0.75
 MASK_PROMPT_BOUND = 32.0
 IOU_WEIGHT = 1.0
+GROUPING_WEIGHT = 0.5
+#: Pixels of a picture that are compared with one another.
+GROUPED_PIXELS = 600
 
 
 @dataclass
 class Batch:
-    """The pictures (B, 3, H, W) uint8 of a step, its targets, and the picture of each target (N,)."""
+    """What a step sees.
+
+    Attributes:
+        images_u8: (B, 3, H, W) pictures.
+        object_bhw: (B, H, W) labels of their objects.
+        targets: N prompts and their answers.
+        image_index: (N,) the picture of each prompt.
+    """
 
     images_u8: torch.Tensor
+    object_bhw: torch.Tensor
     targets: prompts.Targets
     image_index: torch.Tensor
 
@@ -44,22 +55,28 @@ def make_batch(
     fields = zip(*((t.levels, t.intended, t.click_xy, t.box_xyxy) for t in sampled))
     return Batch(
         images.contiguous(),
+        torch.from_numpy(np.stack([scene.labels_khw[1] for scene in scenes])).long(),
         prompts.Targets(*(torch.cat(values) for values in fields)),
         torch.arange(len(scenes)).repeat_interleave(per_image),
     )
 
 
 def training_step(
-    model: nn.Module, batch: Batch, rng: torch.Generator, with_corrections: bool
+    model: nn.Module,
+    batch: Batch,
+    rng: torch.Generator,
+    with_corrections: bool,
+    head: nn.Module | None = None,
 ) -> dict[str, float]:
     """Run the rounds of one step and leave the gradients in the parameters; return figures for the log.
+
+    With a ``head`` the trunk goes on learning to group pixels as well (see ``grouping``).
 
     Each round's graph is freed at once: gradients are collected at the features and go through the trunk
     in the end.
     """
     size = batch.images_u8.shape[-1]
-    steps = (FRAME_PX - size) // STRIDE_PX + 1
-    corner = tuple(int(torch.randint(steps, (), generator=rng)) * STRIDE_PX for _ in range(2))
+    set_size(model, size)
     rounds = 1
     if with_corrections:
         rounds += int(torch.multinomial(torch.tensor(ROUNDS), 1, generator=rng))
@@ -71,13 +88,17 @@ def training_step(
     order = torch.randperm(len(batch.image_index), generator=rng)
     count = round(CLICKS * len(order))
     log: dict[str, float] = {"rounds": rounds}
+    if head is not None:
+        loss = grouping(head, shared, batch.object_bhw)
+        (GROUPING_WEIGHT * loss).backward()
+        log["grouping_loss"] = float(loss.detach())
     for kind, chosen in (("click", order[:count]), ("box", order[count:])):
         targets = batch.targets.subset(chosen)
         coords, labels = prompts.first_prompt(targets, kind)
         images, mask_input = batch.image_index[chosen], None
         for number in range(rounds):
             with torch.autocast("cpu", torch.bfloat16):
-                logits, predicted = decode(model, shared.at(images), coords, labels, mask_input, corner)
+                logits, predicted = decode(model, shared.at(images), coords, labels, mask_input)
             is_lone_click = kind == "click" and number == 0
             loss = losses.click_loss if is_lone_click else losses.refined_loss
             found = loss(logits, predicted, targets)
@@ -109,28 +130,34 @@ def best_logits(logits: torch.Tensor, predicted: torch.Tensor, is_lone_click: bo
     return logits[torch.arange(len(logits)), 1 + predicted[:, 1:].argmax(1)]
 
 
-def grouping_step(model: nn.Module, head: nn.Module, batch: Batch, labels: torch.Tensor) -> dict[str, float]:
-    """Pre-train the trunk: pixels of one object alike, others apart; leaves the gradients.
+def grouping(head: nn.Module, features: Features, object_bhw: torch.Tensor) -> torch.Tensor:
+    """Return the grouping loss: pixels of one object alike, others apart.
 
     Args:
-        model: the model; its image encoder and the two high-resolution convolutions learn.
-        head: 1 x 1 convolution from all features to the embedding, thrown away afterwards.
-        batch: the pictures.
-        labels: (B, H, W) objects.
+        head: 1 x 1 convolution from all features to an embedding; training throws it away.
+        features: of B pictures.
+        object_bhw: labels of their objects.
     """
     with torch.autocast("cpu", torch.bfloat16):
-        features = encode(model, batch.images_u8)
         s0, s1 = features.high_res_feats
         grown = [F.interpolate(part, s0.shape[-2:], mode="bilinear") for part in (features.image_embed, s1)]
         embedding = head(torch.cat([s0, *grown], 1))
     embedding = F.normalize(embedding.float(), dim=1).flatten(2)
-    middle = labels[:, 1 :: prompts.LOW_RES_PX, 1 :: prompts.LOW_RES_PX].flatten(1)
+    middle = object_bhw[:, 1 :: prompts.LOW_RES_PX, 1 :: prompts.LOW_RES_PX].flatten(1)
     total = torch.zeros(())
     for pixels, objects in zip(embedding, middle):
-        chosen = torch.randperm(len(objects))[:600]
+        chosen = torch.randperm(len(objects))[:GROUPED_PIXELS]
         total = total + losses.grouping_loss(pixels[:, chosen].T, objects[chosen])
-    (total / len(embedding)).backward()
-    return {"grouping_loss": float(total.detach()) / len(embedding)}
+    return total / len(embedding)
+
+
+def grouping_step(model: nn.Module, head: nn.Module, batch: Batch) -> dict[str, float]:
+    """Train the trunk alone by the grouping loss; leaves the gradients."""
+    with torch.autocast("cpu", torch.bfloat16):
+        features = encode(model, batch.images_u8)
+    loss = grouping(head, features, batch.object_bhw)
+    loss.backward()
+    return {"grouping_loss": float(loss.detach())}
 
 
 @torch.no_grad()
@@ -141,7 +168,8 @@ def validate(
 
     The order of questions is that of the final measurement; IoUs are those of low-res samples.
     """
-    rng, chance = np.random.default_rng(0), torch.Generator().manual_seed(0)
+    chance = torch.Generator().manual_seed(0)
+    set_size(model, size_px)
     sums: dict[str, list[float]] = {}
     for number in numbers:
         scene = pool.load(folder, size_px, number)
@@ -168,8 +196,6 @@ def validate(
             torch.tensor(np.array(boxes), dtype=torch.float32) - 0.5,
         )
         image = torch.from_numpy(scene.image_hwc).permute(2, 0, 1)[None]
-        steps = (FRAME_PX - size_px) // STRIDE_PX + 1
-        corner = tuple(int(rng.integers(steps)) * STRIDE_PX for _ in range(2))
         with torch.autocast("cpu", torch.bfloat16):
             features = encode(model, image).at(torch.zeros(len(objects), dtype=torch.long))
         for kind, with_mask in (("click", True), ("click", False), ("box", True)):
@@ -177,7 +203,7 @@ def validate(
             mask_input = None
             for number_of_prompt in range(1 if kind == "box" else 3):
                 with torch.autocast("cpu", torch.bfloat16):
-                    logits, predicted = decode(model, features, coords, labels, mask_input, corner)
+                    logits, predicted = decode(model, features, coords, labels, mask_input)
                 lone = kind == "click" and number_of_prompt == 0
                 shown = best_logits(logits, predicted, lone)
                 iou = losses.actual_iou(shown, share)

@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 
 from demo_scenes.training_scenes import training_scene  # noqa: E402
 from demo_training import losses, model, pool, prompts, steps  # noqa: E402
-from torch.nn import functional as F  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -31,19 +32,27 @@ def scene(tmp_path_factory):
     return pool.load(folder, 256, 5)
 
 
+@pytest.mark.parametrize(("size_px", "with_mask"), [(256, True), (256, False), (1024, True)])
 @torch.inference_mode()
-def test_whole_frame_gives_the_masks_of_the_official_modules(demo_model):
+def test_every_size_gives_the_masks_of_the_official_modules(demo_model, size_px, with_mask):
     chance = torch.Generator().manual_seed(0)
-    image = torch.randint(0, 255, (1, 3, 1024, 1024), dtype=torch.uint8, generator=chance)
+    image = torch.randint(0, 255, (1, 3, size_px, size_px), dtype=torch.uint8, generator=chance)
+    model.set_size(demo_model, size_px)
     features = model.encode(demo_model, image)
-    coords, labels = torch.tensor([[[300.0, 500.0], [640.0, 80.0]]]), torch.tensor([[1.0, 0.0]])
-    mask_input = torch.randn(1, 1, 256, 256, generator=chance)
-    found = model.decode(demo_model, features, coords, labels, mask_input, (0, 0))
-    sparse, dense = demo_model.sam_prompt_encoder((coords, labels), None, mask_input)
-    expected = type(demo_model.sam_mask_decoder).predict_masks(
-        demo_model.sam_mask_decoder,
+    coords = torch.tensor([[[0.3, 0.5], [0.64, 0.08]]]) * size_px
+    labels = torch.tensor([[1.0, 0.0]])
+    side = size_px // 4
+    mask_input = torch.randn(1, 1, side, side, generator=chance) if with_mask else None
+    found = model.decode(demo_model, features, coords, labels, mask_input)
+
+    official = instantiate(
+        OmegaConf.load(model.DEMO_FOLDER / "demo.yaml"), model={"image_size": size_px}
+    ).model
+    official.load_state_dict(demo_model.state_dict())
+    sparse, dense = official.eval().sam_prompt_encoder((coords, labels), None, mask_input)
+    expected = official.sam_mask_decoder.predict_masks(
         features.image_embed,
-        demo_model.sam_prompt_encoder.get_dense_pe(),
+        official.sam_prompt_encoder.get_dense_pe(),
         sparse,
         dense,
         False,
@@ -54,22 +63,15 @@ def test_whole_frame_gives_the_masks_of_the_official_modules(demo_model):
 
 
 @torch.inference_mode()
-def test_a_crop_is_asked_in_the_place_of_the_frame_where_it_lies(demo_model):
-    prompt_encoder = demo_model.sam_prompt_encoder
-    features = model.encode(demo_model, torch.zeros(1, 3, 256, 256, dtype=torch.uint8))
-    seen = {}
-    original = model.predict_masks
-    model.predict_masks = lambda decoder, features, image_pe, sparse, dense: seen.update(
-        image_pe=image_pe, sparse=sparse
-    )
-    try:
-        model.decode(demo_model, features, torch.tensor([[[7.5, 23.5]]]), torch.ones(1, 1), None, (512, 256))
-    finally:
-        model.predict_masks = original
-    # The point lies in the middle of the token at row 1, column 0 of the crop.
-    position = seen["sparse"][0, 0] - prompt_encoder.point_embeddings[1].weight[0]
-    torch.testing.assert_close(seen["image_pe"][0, :, 1, 0], position, atol=1e-4, rtol=0)
-    torch.testing.assert_close(seen["image_pe"], prompt_encoder.get_dense_pe()[..., 16:32, 32:48])
+def test_balanced_features_have_no_mean_and_the_deviation_of_positions():
+    built = model.build_demo_model()
+    model.set_starting_values(built, 0)
+    images = torch.randint(0, 255, (2, 3, 256, 256), dtype=torch.uint8)
+    model.balance_features(built, images)
+    features = model.encode(built, images)
+    for tensor in (features.image_embed, *features.high_res_feats):
+        assert tensor.mean((0, 2, 3)).abs().max() < 1e-3
+        assert tensor.std((0, 2, 3)).mean() == pytest.approx(0.7, abs=0.01)
 
 
 def test_targets_hold_the_click_and_nest(scene):
@@ -107,18 +109,24 @@ def test_correction_clicks_the_larger_error_with_its_label():
     assert torch.all((coords / 4 >= 49) & (coords / 4 <= 54))
 
 
-def test_mask_loss_is_least_at_the_share_itself():
-    share = F.avg_pool2d((torch.rand(1, 1, 64, 64) > 0.5).float(), 4)[:, None, 0].clamp(0.02, 0.98)
-    exact = losses.mask_loss(share.logit(), share)
-    for offset in (-0.5, 0.5):
-        assert torch.all(losses.mask_loss(share.logit() + offset, share) > exact)
+def test_mask_loss_keeps_a_quarter_covered_sample_outside_the_edge():
+    share = torch.zeros(1, 1, 64, 64)
+    share[..., 10:30, 10:30] = 1
+    share[..., 30, 10:30] = 0.25
+    logits = torch.where(share > 0.5, 6.0, -6.0)
+    logits[..., 30, 10:30] = -1.1
+    exact = losses.mask_loss(logits, share)
+    for wrong in (1.1, 6.0):
+        logits[..., 30, 10:30] = wrong
+        assert losses.mask_loss(logits, share) > exact
 
 
 def test_a_step_leaves_gradients_in_everything_that_is_trained(demo_model, scene):
     batch = steps.make_batch(np.random.default_rng(0), [scene], 6)
     demo_model.zero_grad()
-    for seed in range(12):  # until corrections with and without mask prompt were drawn
-        steps.training_step(demo_model, batch, torch.Generator().manual_seed(seed), True)
+    head = torch.nn.Conv2d(352, 64, 1)
+    for seed in range(5):  # corrections with and without mask prompt are among them
+        steps.training_step(demo_model, batch, torch.Generator().manual_seed(seed), True, head)
     without = [name for name, p in model.trained_parameters(demo_model) if p.grad is None]
     demo_model.zero_grad()
     assert without == []
