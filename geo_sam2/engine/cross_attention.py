@@ -235,12 +235,13 @@ class ImageToTokens(_CrossAttention):
         values instead of to the many samples.
         """
         # Over the middle axis: softmax along a last axis of ten takes ten times as long.
-        weights = torch.softmax(scores, dim=2).flatten(1, 2).transpose(1, 2)
+        weights = torch.softmax(scores, dim=2).flatten(1, 2)
         learnt = torch.matmul(self._split(F.linear(values, *self._v)), self._by_head(self._out[0].t()))
         learnt = learnt.flatten(1, 2)
         if hidden is not None:  # one product for both
-            weights = torch.cat([weights, hidden], dim=-1)
+            weights = torch.cat([weights, hidden.transpose(1, 2)], dim=1)
             learnt = torch.cat([learnt, self._basis.expand(learnt.shape[0], -1, -1)], dim=1)
+        weights = weights.transpose(1, 2)
         if self._fused and weights.shape[0] == 1:
             samples = torch.ops.mkldnn._linear_pointwise.binary(
                 weights[0].contiguous(), samples[0], learnt[0].t(), bias, "add"

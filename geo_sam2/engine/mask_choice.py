@@ -45,8 +45,8 @@ def stability_score(logits: Tensor, threshold: float, offset: float = STABILITY_
 
     An empty mask counts as stable, as upstream's decoder has it.
     """
-    inner = (logits > threshold + offset).sum(dim=(-2, -1))
-    outer = (logits > threshold - offset).sum(dim=(-2, -1))
+    inner = torch.count_nonzero(logits > threshold + offset, dim=(-2, -1))
+    outer = torch.count_nonzero(logits > threshold - offset, dim=(-2, -1))
     return torch.where(outer > 0, inner / outer, torch.ones_like(inner, dtype=torch.float32))
 
 
