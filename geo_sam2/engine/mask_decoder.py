@@ -3,9 +3,9 @@
 
 Same arithmetic as ``sam2.modeling.sam.mask_decoder`` on the same weights, fp32. What
 does not depend on the prompt is computed once per tile (``PreparedTile``), and the
-upscaling runs over bands of image samples that stay in the CPU's caches: a transposed
-convolution of 2×2 with stride 2 is a product per sample, so samples need no neighbours
-and are put into rows and columns once, at the very end, as finished logits.
+upscaling treats image samples as rows of a matrix: a transposed convolution of 2×2 with
+stride 2 is a product per sample, so samples need no neighbours and are put into rows and
+columns once, at the very end, as finished logits.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from geo_sam2.engine.prompt_embedding import PromptEmbedding
 from geo_sam2.engine.two_way_transformer import TwoWayTransformer
 from geo_sam2.model_info import DecoderSettings
 
-# Samples of image_embed that are upscaled at once on a CPU; upscaled, 1024 of them are 2 MB.
-_UPSCALING_BAND = 1024
+# In place: the upscaled image is the largest thing that a click handles.
+_gelu_ = torch.ops.aten.gelu_
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,6 @@ class MaskDecoder:
         self._side = settings.image_size // settings.backbone_stride
         self.prompts = PromptEmbedding(tensors, settings.image_size, device)
         self._pixel_order = _pixel_order(self._side).to(device)
-        self._band = _UPSCALING_BAND if device.type == "cpu" else self._side**2
         positions = self.prompts.dense_positions(self._side, self._side)
         self._transformer = TwoWayTransformer(
             tensors, settings.num_heads, positions, self.prompts.dense_basis, fused=fused
@@ -185,26 +184,25 @@ class MaskDecoder:
 
     def _logits(self, samples: Tensor, tile: PreparedTile, hyper: Tensor) -> Tensor:
         """Upscale the samples and weigh them into masks; hyper is (batch, masks, channels / 8)."""
-        batch, count, _ = samples.shape
-        masks = hyper.shape[1]
-        parts = []
-        for index in range(batch):
-            for first in range(0, count, self._band):
-                rows = slice(first, first + self._band)
-                upscaled = self._upscale(samples[index, rows], tile.feats_0[rows], tile.feats_1[rows])
-                parts.append(products(upscaled, hyper[index], fused=self._fused))
-        logits = torch.cat(parts)
+        batch, masks, _ = hyper.shape
+        # One after the other: upscaled, each takes 8 MB.
+        logits = torch.stack(
+            [
+                products(self._upscale(samples[index], tile), hyper[index], fused=self._fused)
+                for index in range(batch)
+            ]
+        )
         # One gather of whole pixels, then one transposition: half the time of permuting seven axes.
-        logits = logits.view(batch, -1, masks).index_select(1, self._pixel_order)
+        logits = logits.index_select(1, self._pixel_order)
         side = 4 * self._side
         return logits.transpose(1, 2).reshape(batch, masks, side, side)
 
-    def _upscale(self, samples: Tensor, feats_0: Tensor, feats_1: Tensor) -> Tensor:
+    def _upscale(self, samples: Tensor, tile: PreparedTile) -> Tensor:
         """Upscale samples (count, channels) twice by 2×2, to (16 · count, channels / 8)."""
-        x = self._dc1.add(samples, feats_1).view(-1, self._norm[0].shape[0])
-        x = F.gelu(F.layer_norm(x, (x.shape[-1],), *self._norm, eps=1e-6))
-        x = self._dc2.add(x, feats_0.view(x.shape[0], -1))
-        return F.gelu(x).view(16 * samples.shape[0], -1)
+        x = self._dc1.add(samples, tile.feats_1).view(-1, self._norm[0].shape[0])
+        x = _gelu_(F.layer_norm(x, (x.shape[-1],), *self._norm, eps=1e-6))
+        x = self._dc2.add(x, tile.feats_0.view(x.shape[0], -1))
+        return _gelu_(x).view(16 * samples.shape[0], -1)
 
 
 def _upscaling(weight: Tensor, bias: Tensor, fused: bool) -> FusedLinear:
