@@ -7,7 +7,6 @@ shape of the trunk, by which ``sam2_model`` finds the architecture.
 
 from __future__ import annotations
 
-import hashlib
 import pickle
 import re
 import zipfile
@@ -21,6 +20,7 @@ import torch
 from torch import Tensor
 
 from geo_sam2.errors import CheckpointError
+from geo_sam2.runtime.download import sha256_of
 
 _HINT = (
     "Use one of Meta's files, such as sam2.1_hiera_tiny.pt, or weights fine-tuned from one "
@@ -64,15 +64,6 @@ class TrunkShape:
     is_sam2_1: bool | None
 
 
-def file_sha256(path: Path) -> str:
-    """Return the SHA-256 of a file as lower-case hexadecimal."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
-
-
 def read_checkpoint(path: Path) -> Checkpoint:
     """Read a ``.pt``, ``.pth`` or ``.safetensors`` file; nothing of it stays mapped.
 
@@ -82,7 +73,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     if not path.is_file():
         raise CheckpointError(f"There is no file of model weights at {path}.", "Choose the file again.")
     try:
-        sha256 = file_sha256(path)
+        sha256 = sha256_of(path)
         content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
     except OSError as error:
         raise CheckpointError(f"{path.name} cannot be read: {error.strerror or error}.") from error
