@@ -10,14 +10,29 @@ as fast (MKL takes a slow path on CPUs that are not Intel's), bf16 with GELU 2 t
 
 from __future__ import annotations
 
+import functools
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 
+@functools.cache
 def has_fused_linear() -> bool:
-    """Say whether this build of torch has oneDNN's fused linear operator."""
-    return torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+    """Say whether this build of torch has oneDNN's fused linear operators, and they compute here.
+
+    They are not part of torch's public interface, so they are tried, not trusted.
+    """
+    if not torch.backends.mkldnn.is_available():
+        return False
+    x, weight, bias = torch.ones(2, 8), torch.ones(4, 8), torch.ones(4)
+    try:
+        linear = FusedLinear(weight, bias, torch.float32, fused=True)
+        found = (linear(x), linear.gelu(x), linear.add(x, x[:, :4]), products(x, weight, fused=True))
+    except (AttributeError, RuntimeError, NotImplementedError):
+        return False
+    expected = (9.0, 9.0, 10.0, 8.0)
+    return all(torch.allclose(value, torch.tensor(number)) for value, number in zip(found, expected))
 
 
 class FusedLinear:
