@@ -14,6 +14,7 @@ _END = "<!-- end of figures -->"
 _ROWS = (
     ("decode a click or a refinement, upstream ÷ ours, the lower of the two", "decode_speedup", "{:.2f}"),
     ("the same with one core kept busy", "decode_speedup_busy", "{:.2f}"),
+    ("the same with upstream in our environment", "decode_speedup_same_environment", "{:.2f}"),
     ("encode a tile in fp32, upstream ÷ ours", "encode_speedup_fp32", "{:.2f}"),
     ("encode a tile in the best precision, upstream fp32 ÷ ours", "encode_speedup_best", "{:.2f}"),
     ("the same against upstream under autocast", "encode_speedup_best_against_autocast", "{:.2f}"),

@@ -15,13 +15,14 @@ import pytest
 import torch
 from PIL import Image
 
-from geo_sam2.engine.device import choose_precision
+from geo_sam2.engine.device import choose_device, choose_precision
 from geo_sam2.engine.encode import ImageEncoder
 from geo_sam2.engine.logit_grid import LogitGrid
 from geo_sam2.engine.mask_choice import full_size_logits, multimask, single_mask
 from geo_sam2.engine.mask_decoder import Features, MaskDecoder
 from geo_sam2.engine.prompt_embedding import PromptEmbedding
 from geo_sam2.engine.prompt_steps import prompt_after, read_steps
+from geo_sam2.engine.sam2_model import load_model
 from geo_sam2.engine.tile_io import read_tile, write_tile
 from geo_sam2.engine.window_image import model_coordinates
 from geo_sam2.feature_store import FeatureStore, TileWindow
@@ -112,11 +113,11 @@ def ask_upstream(predictor, case: Case):
     return logits, scores
 
 
-def ask_ours(decoder: MaskDecoder, features: Features, case: Case, shift_px: float = 0.0):
+def ask_ours(decoder, features: Features, case: Case, shift_px: float = 0.0, grid: LogitGrid = GRID):
     """Return the same of ours, through the code that serves requests."""
     step = {"points": [list(point) for point in case.points], "labels": list(case.labels), "box": case.box}
     prompt = prompt_after(read_steps([step]))
-    coords = model_coordinates(prompt.points_xy, GRID) + shift_px
+    coords = model_coordinates(prompt.points_xy, grid) + shift_px
     with torch.inference_mode():
         raw = decoder.decode(
             decoder.prepare(features),
@@ -125,7 +126,7 @@ def ask_ours(decoder: MaskDecoder, features: Features, case: Case, shift_px: flo
             torch.from_numpy(mask_input())[None] if case.has_mask_input else None,
         )
         answer = multimask(raw, 0) if case.multimask else single_mask(raw, 0, decoder.settings)
-        return full_size_logits(answer.logits, GRID).numpy(), answer.predicted_iou.numpy()
+        return full_size_logits(answer.logits, grid).numpy(), answer.predicted_iou.numpy()
 
 
 def difference(expected, found) -> float:
@@ -192,6 +193,26 @@ def test_masks_from_a_float16_store_agree_with_upstream(pair, model_pair, tmp_pa
             ious.append((mask & twin).sum() / union if union else 1.0)
     assert np.mean(ious) >= 0.999
     assert min(ious) >= 0.99
+
+
+def test_narrow_window_gives_upstreams_masks_of_the_padded_square(image):
+    """Not exactly: upstream's resizing blends the window's edge with the padding."""
+    model = load_model(upstream.DEMO_WEIGHTS, choose_device("cpu"))
+    narrow, grid = image[:900, :700], LogitGrid(700, 900)
+    square = np.broadcast_to(np.rint(narrow.mean((0, 1))), (900, 900, 3)).astype(np.uint8)
+    square[:, :700] = narrow
+    predictor = upstream.image_predictor_class()(upstream.demo_model())
+    predictor.set_image(square)
+    features = ImageEncoder(model, choose_precision(model.device, "fp32")).encode([narrow])[0]
+    decoder = MaskDecoder(model.decoder_tensors(), model.info.decoder, model.device)
+    ious = []
+    for point in ((350.5, 450.5), (120.0, 800.0), (250.0, 100.0)):
+        case = Case((point,), (1,), multimask=True)
+        expected = ask_upstream(predictor, case)[0][:, :, :700] > 0
+        found = ask_ours(decoder, features, case, grid=grid)[0] > 0
+        assert found.shape == expected.shape == (3, 900, 700)
+        ious += [(mask & twin).sum() / (mask | twin).sum() for mask, twin in zip(expected, found)]
+    assert np.mean(ious) > 0.9
 
 
 # What ours would be asked with, or given, after each mistake: (features, shift of prompts in pixels).
