@@ -27,7 +27,7 @@ from geo_sam2.engine.window_image import model_coordinates
 from geo_sam2.errors import PromptError
 from geo_sam2.feature_store import FeatureStore, TileWindow
 
-# A prepared tile takes 17 MB, so this keeps about 30: more than a screen shows.
+# A prepared tile takes 23 MB, so this keeps about 22: more than a screen shows.
 TILE_CACHE_BYTES = 512 * 2**20
 # The logits of a step take 256 kB.
 LOGITS_CACHE_BYTES = 64 * 2**20
