@@ -55,7 +55,9 @@ class DemoEngine:
         height, width, _ = image_hwc.shape
         place = TileWindow(0, 0, 0, width, height)
         self._generation += 1
-        record = write_tile(self._store, place, self._generation, self._encoder.encode([image_hwc])[0])
+        record = write_tile(
+            self._store, place, self._generation, self._encoder.encode([np.array(image_hwc)])[0]
+        )
         self._decoder.forget_tiles()
         return DemoWindow(self._decoder, TileReference(place, record.file, record.crc32))
 

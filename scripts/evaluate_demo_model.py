@@ -110,7 +110,7 @@ def summary(measured: list[Measured]) -> dict[str, float]:
     figures: dict[str, float] = {"demo_objects": len(measured)}
     groups = {"": measured}
     for name in evaluation_scenes.SIZE_CLASSES:
-        groups[f"_{name}px"] = [m for m in measured if evaluation_scenes.size_class(m.area_px) == name]
+        groups[f"_{name}_px"] = [m for m in measured if evaluation_scenes.size_class(m.area_px) == name]
     for suffix, members in groups.items():
         for question in ("1click", "box", "3clicks", "3clicks_no_mask_prompt"):
             if members:
