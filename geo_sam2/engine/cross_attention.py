@@ -164,19 +164,7 @@ class TokensToImage(_CrossAttention):
 
 
 class ImageToTokens(_CrossAttention):
-    """Samples attend to tokens, and are normed."""
-
-    def __init__(
-        self,
-        weights: Callable[[str], Weights],
-        prefix: str,
-        heads: int,
-        basis: Tensor,
-        fused: bool,
-        norm: Weights,
-    ) -> None:
-        super().__init__(weights, prefix, heads, basis, fused)
-        self._norm = norm
+    """Samples attend to tokens."""
 
     def project(self, placed: Tensor) -> Tensor:
         """Return the queries of samples with their positions, by head."""
@@ -229,7 +217,7 @@ class ImageToTokens(_CrossAttention):
     def _learn(
         self, scores: Tensor, values: Tensor, samples: Tensor, bias: Tensor, hidden: Tensor | None
     ) -> Tensor:
-        """Return norm(samples + hidden @ basis + what the scores weigh + bias).
+        """Return samples + hidden @ basis + what the scores weigh + bias.
 
         Scores are (batch, heads, tokens, samples). The output projection is applied to the few
         values instead of to the many samples.
@@ -243,12 +231,10 @@ class ImageToTokens(_CrossAttention):
             learnt = torch.cat([learnt, self._basis.expand(learnt.shape[0], -1, -1)], dim=1)
         weights = weights.transpose(1, 2)
         if self._fused and weights.shape[0] == 1:
-            samples = torch.ops.mkldnn._linear_pointwise.binary(
+            return torch.ops.mkldnn._linear_pointwise.binary(
                 weights[0].contiguous(), samples[0], learnt[0].t(), bias, "add"
             )[None]
-        else:
-            samples = torch.matmul(weights, learnt) + bias + samples
-        return layer_norm(samples, self._norm)
+        return torch.matmul(weights, learnt) + bias + samples
 
 
 def layer_norm(x: Tensor, norm: Weights) -> Tensor:

@@ -6,7 +6,6 @@ Knows torch's devices; ignorant of models and requests.
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 
 import torch
@@ -126,13 +125,3 @@ def describe_device(device: torch.device) -> str:
         return "Apple GPU (mps)"
     name = torch.cpu.get_capabilities().get("cpu_name") or "CPU"
     return f"{name}, {torch.get_num_threads()} threads (cpu)"
-
-
-def set_cpu_threads(count: int | None) -> None:
-    """Set how many threads torch uses; None leaves one core of eight or more to QGIS."""
-    if count is None:
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        if torch.get_num_threads() < cores:  # torch counts physical cores, which is right
-            return
-        count = max(1, cores - cores // 8)
-    torch.set_num_threads(count)

@@ -78,12 +78,12 @@ class TwoWayTransformer:
         first, *others = self._layers
         queries = first.attend_to_self(tokens, None)
         queries = first.digest(queries, first.to_image.on_tile(queries + tokens, image, dense))
-        samples = first.to_tokens.on_tile(image, dense, queries + tokens, queries)
+        samples = first.settle(first.to_tokens.on_tile(image, dense, queries + tokens, queries))
         for layer in others:
             placed = samples + self._positions
             queries = layer.attend_to_self(queries, tokens)
             queries = layer.digest(queries, layer.to_image(queries + tokens, samples, placed))
-            samples = layer.to_tokens(samples, placed, queries + tokens, queries)
+            samples = layer.settle(layer.to_tokens(samples, placed, queries + tokens, queries))
         answer = self._final(queries + tokens, samples, samples + self._positions)
         return layer_norm(queries + answer, self._final_norm), samples
 
@@ -105,11 +105,9 @@ class _Layer:
             FusedLinear(*weights(f"{prefix}mlp.layers.{index}"), torch.float32, fused=fused)
             for index in (0, 1)
         ]
-        self._norms = [weights(f"{prefix}norm{index}") for index in (1, 2, 3)]
+        self._norms = [weights(f"{prefix}norm{index}") for index in (1, 2, 3, 4)]
         self.to_image = TokensToImage(weights, f"{prefix}cross_attn_token_to_image.", heads, basis, fused)
-        self.to_tokens = ImageToTokens(
-            weights, f"{prefix}cross_attn_image_to_token.", heads, basis, fused, weights(f"{prefix}norm4")
-        )
+        self.to_tokens = ImageToTokens(weights, f"{prefix}cross_attn_image_to_token.", heads, basis, fused)
 
     def attend_to_self(self, queries: Tensor, token_pe: Tensor | None) -> Tensor:
         """Let tokens attend to tokens; with a positional term there is also a residual."""
@@ -125,3 +123,7 @@ class _Layer:
         """Add what the image answered and run the MLP; all (batch, tokens, channels)."""
         queries = layer_norm(queries + answer, self._norms[1])
         return layer_norm(queries + self._mlp[1](self._mlp[0].relu(queries)), self._norms[2])
+
+    def settle(self, samples: Tensor) -> Tensor:
+        """Norm the samples (batch, samples, channels) after they have seen the tokens."""
+        return layer_norm(samples, self._norms[3])
