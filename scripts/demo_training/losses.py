@@ -16,17 +16,24 @@ from .prompts import GROUP, INTENTIONS, OBJECT, PART, Targets
 FOCAL_SAMPLES = 64 * 64
 
 
-def mask_loss(logits: torch.Tensor, share: torch.Tensor) -> torch.Tensor:
-    """Return 5 x focal + dice, (N, K), of logits and shares (N, K, h, w).
+def mask_loss(logits: torch.Tensor, share: torch.Tensor, balance: float = 0.0) -> torch.Tensor:
+    """Return the loss (N, K) of logits and shares (N, K, h, w): 5 x focal + dice.
 
-    Focal: cross-entropy weighted by the squared distance from the share.
+    Focal is cross-entropy weighted by the squared distance from the share. While nothing is learned yet, an
+    empty mask is its nearest minimum and has no gradient that leads out; ``balance`` (0 to 1) replaces so
+    much of it by cross-entropy in which foreground and background weigh the same.
     """
     probability = logits.sigmoid()
     entropy = F.binary_cross_entropy_with_logits(logits, share, reduction="none")
     focal = (entropy * (probability - share) ** 2).sum((-2, -1)) / FOCAL_SAMPLES
     overlap = 2 * (probability * share).sum((-2, -1))
     total = (probability + share).sum((-2, -1))
-    return 5 * focal + 1 - (overlap + 1) / (total + 1)
+    loss = 5 * (1 - balance) * focal + 1 - (overlap + 1) / (total + 1)
+    if balance:
+        inside = (entropy * share).sum((-2, -1)) / share.sum((-2, -1)).clamp(min=1)
+        outside = (entropy * (1 - share)).sum((-2, -1)) / (1 - share).sum((-2, -1)).clamp(min=1)
+        loss = loss + balance * (inside + outside) / 2
+    return loss
 
 
 @torch.no_grad()
@@ -41,7 +48,9 @@ def actual_iou(logits: torch.Tensor, share: torch.Tensor) -> torch.Tensor:
     return overlap / torch.maximum(guess, share).sum((-2, -1)).clamp(min=1)
 
 
-def click_loss(logits: torch.Tensor, predicted: torch.Tensor, targets: Targets) -> dict[str, torch.Tensor]:
+def click_loss(
+    logits: torch.Tensor, predicted: torch.Tensor, targets: Targets, balance: float = 0.0
+) -> dict[str, torch.Tensor]:
     """Return the losses (N,) of a first lone click: the three masks are part, object and group.
 
     A mask's predicted IoU is the IoU to be expected with what the click *means*, not with the level that
@@ -49,21 +58,23 @@ def click_loss(logits: torch.Tensor, predicted: torch.Tensor, targets: Targets) 
     """
     levels = targets.levels
     order = [OBJECT, PART, OBJECT, GROUP]
-    losses = mask_loss(logits, levels[:, order]) * torch.tensor([0.5, 0.5, 1.0, 0.5])
+    losses = mask_loss(logits, levels[:, order], balance) * torch.tensor([0.5, 0.5, 1.0, 0.5])
     meant = torch.zeros_like(predicted)
     for level, probability in enumerate(INTENTIONS):
         meant += probability * actual_iou(logits, levels[:, level : level + 1].expand_as(logits))
     return {"mask": losses.sum(1), "iou": (predicted - meant).abs().mean(1)}
 
 
-def refined_loss(logits: torch.Tensor, predicted: torch.Tensor, targets: Targets) -> dict[str, torch.Tensor]:
+def refined_loss(
+    logits: torch.Tensor, predicted: torch.Tensor, targets: Targets, balance: float = 0.0
+) -> dict[str, torch.Tensor]:
     """Return the losses (N,) of any other prompt: the single mask is what was meant.
 
     The three others learn the same with less weight: upstream falls back on them where the single mask is
     unstable.
     """
     share = targets.mask[:, None].expand_as(logits)
-    losses = mask_loss(logits, share) * torch.tensor([1.0, 0.25, 0.25, 0.25])
+    losses = mask_loss(logits, share, balance) * torch.tensor([1.0, 0.25, 0.25, 0.25])
     return {"mask": losses.sum(1), "iou": (predicted - actual_iou(logits, share)).abs().mean(1)}
 
 

@@ -2,8 +2,8 @@
 """The demo model for training: building, starting values, and the forward pass at any size.
 
 The model sees 1024 x 1024 pixels in use. Training on pictures of that size from the start would take days
-on a CPU, so most steps see smaller ones. All weights fit every size: positions are counted in shares of the
-picture's side.
+on a CPU, so most steps see crops of such a window, placed somewhere in it: positions are those in the window,
+so that a click has to be found as finely as in use.
 """
 
 from __future__ import annotations
@@ -21,8 +21,12 @@ from torch import nn
 
 DEMO_FOLDER = Path(__file__).resolve().parents[2] / "geo_sam2" / "models" / "demo"
 STRIDE_PX = 16
+WINDOW_PX = 1024
 MEAN = torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1)
 STD = torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1)
+
+#: Deviation of the token embeddings at the start, beside 0.7 of the position encodings.
+TOKEN_STD = 0.5
 
 #: Parameters that a single image never uses; they are neither trained nor shipped.
 MEMORY_PREFIXES = (
@@ -42,14 +46,17 @@ class Features(NamedTuple):
     Attributes:
         image_embed: (B, 256, h, w), ``no_mem_embed`` added.
         high_res_feats: (B, 32, 4 h, 4 w) and (B, 64, 2 h, 2 w).
+        corner_xy: (B, 2) int64, where the crops' first pixels lie in the window; multiples of STRIDE_PX.
     """
 
     image_embed: torch.Tensor
     high_res_feats: tuple[torch.Tensor, torch.Tensor]
+    corner_xy: torch.Tensor
 
     def at(self, index: torch.Tensor) -> Features:
         """Return the features of the given crops, in that order, with repeats."""
-        return Features(self.image_embed[index], tuple(feat[index] for feat in self.high_res_feats))
+        high_res_feats = tuple(feat[index] for feat in self.high_res_feats)
+        return Features(self.image_embed[index], high_res_feats, self.corner_xy[index])
 
 
 def build_demo_model() -> nn.Module:
@@ -74,40 +81,54 @@ def _attend(self: Attention, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) 
     return self.out_proj(self._recombine_heads(weights.to(v.dtype) @ v))
 
 
-def set_size(model: nn.Module, size_px: int) -> None:
-    """Make the model take pictures of ``size_px`` on a side; what ``image_size`` in its config decides."""
-    side = size_px // STRIDE_PX
-    prompt_encoder = model.sam_prompt_encoder
-    prompt_encoder.input_image_size = (size_px, size_px)
-    prompt_encoder.image_embedding_size = (side, side)
-    prompt_encoder.mask_input_size = (4 * side, 4 * side)
-
-
-def set_starting_values(model: nn.Module, seed: int, gain: float = 3.0) -> None:
+def set_starting_values(model: nn.Module, seed: int, gain: float = 2.0) -> None:
     """Give an untrained model the starting values from which a click is found soon.
 
-    - The q and k projections of the decoder's cross-attentions start equal and large (``gain`` times
-      Xavier's): a token then attends to where its own position encoding is, instead of having to learn it.
-    - The background position embedding of the trunk stays 0: what is at an edge of a small picture is in
-      the middle of a large one.
+    With torch's own values a click is not found in hundreds of steps: the decoder's first self-attention has
+    no residual (``skip_first_layer_pe``), spreads evenly, and so makes all tokens the same before any of them
+    has looked at the image. Instead:
+
+    - The first self-attention starts as the identity: equal q and k projections, large enough that each token
+      sees itself, and a v projection that the output projection undoes.
+    - The q and k projections of the cross-attentions start equal and large (``gain`` times Xavier's): a token
+      attends to where its own position encoding is, a pixel to the token that is near and looks like it.
+    - Their v and output projections start as a projection onto half of the channels, so that what is carried
+      between tokens and pixels keeps its meaning.
+    - The background position embedding of the trunk stays 0: what is at an edge of a small crop is in the
+      middle of a large one.
     - The score "there is an object" is constant: every prompt is on one.
     """
     torch.manual_seed(seed)
-    decoder = model.sam_mask_decoder
+    decoder, prompt_encoder = model.sam_mask_decoder, model.sam_prompt_encoder
     layers = decoder.transformer.layers
     crossings = [decoder.transformer.final_attn_token_to_image]
     crossings += [layer.cross_attn_token_to_image for layer in layers]
     crossings += [layer.cross_attn_image_to_token for layer in layers]
+    tokens = [*prompt_encoder.point_embeddings, prompt_encoder.not_a_point_embed]
+    tokens += [decoder.obj_score_token, decoder.iou_token, decoder.mask_tokens]
     with torch.no_grad():
         for attention in crossings:
             nn.init.xavier_uniform_(attention.q_proj.weight, gain)
-            nn.init.zeros_(attention.q_proj.bias)
-            attention.k_proj.weight.copy_(attention.q_proj.weight)
-            nn.init.zeros_(attention.k_proj.bias)
+            _pair_projections(attention)
+        first = layers[0].self_attn
+        nn.init.orthogonal_(first.q_proj.weight, 1.5 / TOKEN_STD)
+        _pair_projections(first)
+        for token in tokens:
+            nn.init.normal_(token.weight, std=TOKEN_STD)
+        nn.init.zeros_(prompt_encoder.no_mask_embed.weight)
         nn.init.trunc_normal_(model.image_encoder.trunk.pos_embed_window, std=0.02)
         score = decoder.pred_obj_score_head.layers[-1]
         nn.init.zeros_(score.weight)
         nn.init.constant_(score.bias, 10.0)
+
+
+def _pair_projections(attention: nn.Module) -> None:
+    """Make k the copy of q and the output projection the transpose of an orthogonal v projection."""
+    attention.k_proj.weight.copy_(attention.q_proj.weight)
+    nn.init.orthogonal_(attention.v_proj.weight)
+    attention.out_proj.weight.copy_(attention.v_proj.weight.T)
+    for layer in (attention.q_proj, attention.k_proj, attention.v_proj, attention.out_proj):
+        nn.init.zeros_(layer.bias)
 
 
 @torch.no_grad()
@@ -138,11 +159,16 @@ def trained_parameters(model: nn.Module) -> Iterable[tuple[str, nn.Parameter]]:
             yield name, parameter
 
 
-def encode(model: nn.Module, images_u8: torch.Tensor) -> Features:
-    """Return the features of (B, 3, H, W) uint8 pictures as SAM2ImagePredictor computes them."""
+def encode(model: nn.Module, images_u8: torch.Tensor, corner_xy: torch.Tensor | None = None) -> Features:
+    """Return the features of (B, 3, H, W) uint8 pictures as SAM2ImagePredictor computes them.
+
+    ``corner_xy`` (B, 2) places them in the window; without it they lie in its upper left corner.
+    """
     backbone = model.forward_image((images_u8.float() / 255 - MEAN) / STD)["backbone_fpn"]
     image_embed = backbone[2] + model.no_mem_embed.view(1, -1, 1, 1)
-    return Features(image_embed, (backbone[0], backbone[1]))
+    if corner_xy is None:
+        corner_xy = torch.zeros(len(images_u8), 2, dtype=torch.long)
+    return Features(image_embed, (backbone[0], backbone[1]), corner_xy)
 
 
 def decode(
@@ -155,16 +181,19 @@ def decode(
     """Return the logits (N, 4, 4 h, 4 w) of all four masks and their predicted IoUs (N, 4).
 
     Args:
-        model: the model, set to the size of the pictures.
-        features: of the picture of each of the N prompts.
-        coords_xy: (N, points, 2), pixel indices.
+        model: the model.
+        features: of the crop of each of the N prompts.
+        coords_xy: (N, points, 2), pixel indices in the crop.
         labels: (N, points); 0 background, 1 foreground, 2 and 3 the corners of a box.
         mask_input: (N, 1, 4 h, 4 w) earlier logits, or None.
     """
     prompt_encoder = model.sam_prompt_encoder
+    height, width = features.image_embed.shape[-2:]
     with torch.autocast("cpu", enabled=False):  # the sine of a rounded phase would be another place
-        sparse, _ = prompt_encoder((coords_xy, labels), None, None)
-        image_pe = prompt_encoder.get_dense_pe()
+        sparse, _ = prompt_encoder((coords_xy + features.corner_xy[:, None], labels), None, None)
+        window_pe = prompt_encoder.get_dense_pe()[0]
+    corners = (features.corner_xy // STRIDE_PX).tolist()
+    image_pe = torch.stack([window_pe[:, y : y + height, x : x + width] for x, y in corners])
     if mask_input is None:
         dense = prompt_encoder.no_mask_embed.weight.view(1, -1, 1, 1)
     else:
@@ -181,6 +210,8 @@ def predict_masks(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return what ``MaskDecoder.predict_masks`` returns, logits and predicted IoUs, in half its time.
 
+    ``image_pe`` (N, 256, h, w) is that of each prompt's crop.
+
     The upscaling keeps its channels last: a transposed convolution whose stride is its kernel is a matrix
     product per pixel, the normalisation over channels is one fused operation, and the four logits of a
     pixel are moved to their places only at the end.
@@ -188,7 +219,7 @@ def predict_masks(
     count, _, height, width = features.image_embed.shape
     tokens = torch.cat([decoder.obj_score_token.weight, decoder.iou_token.weight, decoder.mask_tokens.weight])
     tokens = torch.cat([tokens.expand(count, -1, -1), sparse], 1)
-    hs, pixels = decoder.transformer(features.image_embed + dense, image_pe.expand(count, -1, -1, -1), tokens)
+    hs, pixels = decoder.transformer(features.image_embed + dense, image_pe, tokens)
 
     feat_s0, feat_s1 = features.high_res_feats
     dc1, norm, act1, dc2, act2 = decoder.output_upscaling

@@ -21,7 +21,7 @@ from scipy import ndimage
 
 START, GROWTH = 150, 1.2
 #: Objects with fewer visible pixels are not clicked on in training.
-MIN_AREA_PX = 250
+MIN_AREA_PX = 600
 
 
 @dataclass

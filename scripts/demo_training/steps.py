@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from . import losses, pool, prompts
-from .model import Features, decode, encode, set_size
+from .model import STRIDE_PX, WINDOW_PX, Features, decode, encode
 
 #: Shares of first prompts that are clicks; the others are boxes.
 CLICKS = 0.65
@@ -36,12 +36,14 @@ class Batch:
         object_bhw: (B, H, W) labels of their objects.
         targets: N prompts and their answers.
         image_index: (N,) the picture of each prompt.
+        corner_xy: (B, 2) where in the window the pictures lie.
     """
 
     images_u8: torch.Tensor
     object_bhw: torch.Tensor
     targets: prompts.Targets
     image_index: torch.Tensor
+    corner_xy: torch.Tensor
 
 
 def make_batch(
@@ -53,11 +55,13 @@ def make_batch(
     sampled = [prompts.sample_targets(rng, scene, per_image) for scene in scenes]
     images = torch.from_numpy(np.stack([scene.image_hwc for scene in scenes])).permute(0, 3, 1, 2)
     fields = zip(*((t.levels, t.intended, t.click_xy, t.box_xyxy) for t in sampled))
+    places = (WINDOW_PX - images.shape[-1]) // STRIDE_PX + 1
     return Batch(
         images.contiguous(),
         torch.from_numpy(np.stack([scene.labels_khw[1] for scene in scenes])).long(),
         prompts.Targets(*(torch.cat(values) for values in fields)),
         torch.arange(len(scenes)).repeat_interleave(per_image),
+        torch.from_numpy(rng.integers(places, size=(len(scenes), 2)) * STRIDE_PX),
     )
 
 
@@ -67,23 +71,24 @@ def training_step(
     rng: torch.Generator,
     with_corrections: bool,
     head: nn.Module | None = None,
+    balance: float = 0.0,
 ) -> dict[str, float]:
     """Run the rounds of one step and leave the gradients in the parameters; return figures for the log.
 
-    With a ``head`` the trunk goes on learning to group pixels as well (see ``grouping``).
+    With a ``head`` the trunk goes on learning to group pixels as well (see ``grouping``); ``balance`` is that
+    of ``losses.mask_loss``.
 
     Each round's graph is freed at once: gradients are collected at the features and go through the trunk
     in the end.
     """
     size = batch.images_u8.shape[-1]
-    set_size(model, size)
     rounds = 1
     if with_corrections:
         rounds += int(torch.multinomial(torch.tensor(ROUNDS), 1, generator=rng))
     with torch.autocast("cpu", torch.bfloat16):
-        features = encode(model, batch.images_u8)
+        features = encode(model, batch.images_u8, batch.corner_xy)
     leaves = [tensor.detach().requires_grad_() for tensor in (features[0], *features[1])]
-    shared = Features(leaves[0], (leaves[1], leaves[2]))
+    shared = Features(leaves[0], (leaves[1], leaves[2]), batch.corner_xy)
 
     order = torch.randperm(len(batch.image_index), generator=rng)
     count = round(CLICKS * len(order))
@@ -101,7 +106,7 @@ def training_step(
                 logits, predicted = decode(model, shared.at(images), coords, labels, mask_input)
             is_lone_click = kind == "click" and number == 0
             loss = losses.click_loss if is_lone_click else losses.refined_loss
-            found = loss(logits, predicted, targets)
+            found = loss(logits, predicted, targets, balance)
             total = (found["mask"] + IOU_WEIGHT * found["iou"]).sum() / len(order)
             total.backward()
             name = kind if number == 0 else "again"
@@ -169,7 +174,7 @@ def validate(
     The order of questions is that of the final measurement; IoUs are those of low-res samples.
     """
     chance = torch.Generator().manual_seed(0)
-    set_size(model, size_px)
+    corner_xy = torch.full((1, 2), (WINDOW_PX - size_px) // 2 // STRIDE_PX * STRIDE_PX)
     sums: dict[str, list[float]] = {}
     for number in numbers:
         scene = pool.load(folder, size_px, number)
@@ -197,7 +202,7 @@ def validate(
         )
         image = torch.from_numpy(scene.image_hwc).permute(2, 0, 1)[None]
         with torch.autocast("cpu", torch.bfloat16):
-            features = encode(model, image).at(torch.zeros(len(objects), dtype=torch.long))
+            features = encode(model, image, corner_xy).at(torch.zeros(len(objects), dtype=torch.long))
         for kind, with_mask in (("click", True), ("click", False), ("box", True)):
             coords, labels = prompts.first_prompt(targets, kind)
             mask_input = None

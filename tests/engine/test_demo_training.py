@@ -32,34 +32,78 @@ def scene(tmp_path_factory):
     return pool.load(folder, 256, 5)
 
 
-@pytest.mark.parametrize(("size_px", "with_mask"), [(256, True), (256, False), (1024, True)])
+@pytest.mark.parametrize(
+    ("size_px", "corner", "with_mask"),
+    [(256, (304, 208), True), (256, (768, 0), False), (1024, (0, 0), True), (1024, (0, 0), False)],
+)
 @torch.inference_mode()
-def test_every_size_gives_the_masks_of_the_official_modules(demo_model, size_px, with_mask):
+def test_a_crop_gives_the_masks_of_the_official_modules_at_its_place(demo_model, size_px, corner, with_mask):
     chance = torch.Generator().manual_seed(0)
     image = torch.randint(0, 255, (1, 3, size_px, size_px), dtype=torch.uint8, generator=chance)
-    model.set_size(demo_model, size_px)
-    features = model.encode(demo_model, image)
+    corner_xy = torch.tensor([corner])
+    features = model.encode(demo_model, image, corner_xy)
     coords = torch.tensor([[[0.3, 0.5], [0.64, 0.08]]]) * size_px
     labels = torch.tensor([[1.0, 0.0]])
     side = size_px // 4
     mask_input = torch.randn(1, 1, side, side, generator=chance) if with_mask else None
     found = model.decode(demo_model, features, coords, labels, mask_input)
 
-    official = instantiate(
-        OmegaConf.load(model.DEMO_FOLDER / "demo.yaml"), model={"image_size": size_px}
-    ).model
+    official = instantiate(OmegaConf.load(model.DEMO_FOLDER / "demo.yaml")).model
     official.load_state_dict(demo_model.state_dict())
-    sparse, dense = official.eval().sam_prompt_encoder((coords, labels), None, mask_input)
+    encoder = official.eval().sam_prompt_encoder
+    sparse, dense = encoder((coords + corner_xy, labels), None, mask_input)
+    left, top = corner[0] // 16, corner[1] // 16
+    rows, cols = slice(top, top + size_px // 16), slice(left, left + size_px // 16)
     expected = official.sam_mask_decoder.predict_masks(
         features.image_embed,
-        official.sam_prompt_encoder.get_dense_pe(),
+        encoder.get_dense_pe()[..., rows, cols],
         sparse,
-        dense,
+        dense if with_mask else dense[..., rows, cols],
         False,
         list(features.high_res_feats),
     )
     assert (found[0] - expected[0]).abs().max() < 1e-4 * expected[0].std()
     assert (found[1] - expected[1]).abs().max() < 1e-5
+
+
+@torch.inference_mode()
+def test_starting_values_keep_tokens_apart_and_look_at_the_click(demo_model):
+    """The click's token keeps itself in the first self-attention and sees its own place."""
+    attentions = {}
+    layer = demo_model.sam_mask_decoder.transformer.layers[0]
+
+    def keep(name, attention):
+        def hook(_, arguments):
+            q, k = attention.q_proj(arguments["q"]), attention.k_proj(arguments["k"])
+            q, k = (attention._separate_heads(value, attention.num_heads) for value in (q, k))
+            attentions[name] = (q @ k.mT * q.shape[-1] ** -0.5).softmax(-1).mean(1)[0]
+
+        return attention.register_forward_pre_hook(
+            lambda _, __, arguments: hook(_, arguments), with_kwargs=True
+        )
+
+    handles = [keep("self", layer.self_attn), keep("to_image", layer.cross_attn_token_to_image)]
+    image = torch.full((1, 3, 1024, 1024), 128, dtype=torch.uint8)
+    features = model.encode(demo_model, image)
+    model.decode(demo_model, features, torch.tensor([[[331.0, 602.0]]]), torch.ones(1, 1), None)
+    for handle in handles:
+        handle.remove()
+    click = 6  # after the score, IoU and four mask tokens
+    assert torch.all(attentions["self"].diagonal() > 0.9)
+    row, col = divmod(int(attentions["to_image"][click].argmax()), 64)
+    assert abs(row - 602 // 16) <= 3
+    assert abs(col - 331 // 16) <= 3
+
+
+def test_balanced_loss_leads_out_of_an_empty_mask():
+    share = torch.zeros(1, 1, 64, 64)
+    share[..., 28:36, 28:36] = 1
+    pull = {}
+    for balance in (0.0, 1.0):
+        logits = torch.full((1, 1, 64, 64), -6.0, requires_grad=True)
+        losses.mask_loss(logits, share, balance).sum().backward()
+        pull[balance] = -float(logits.grad[share > 0].sum())
+    assert pull[1.0] > 5 * pull[0.0] > 0
 
 
 @torch.inference_mode()
