@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Every target sets up what it needs: on a fresh Debian, `make test` is one command.
 
-# Debian's own Python, not one that happens to be first on PATH: QGIS will come with it.
+# Debian's own Python, not one that happens to be first on PATH: QGIS comes with it.
 PYTHON ?= $(if $(wildcard /usr/bin/python3),/usr/bin/python3,python3)
 VENV := .venv
 LINT_VENV := .venv-lint
@@ -15,17 +15,20 @@ export UV_CACHE_DIR ?= $(CURDIR)/build/uv-cache
 engine_python = $$(cat $(ENVIRONMENT)/interpreter)
 in_engine = OMP_WAIT_POLICY=PASSIVE PYTHONPATH=$(CURDIR):$(CURDIR)/$(ENGINE_PACKAGES) $(engine_python)
 
-.PHONY: help setup test test-unit test-engine test-install lint format bench evaluate-demo clean
+.PHONY: help setup test test-unit test-qgis test-engine test-install lint format bench evaluate-demo clean
 
 help:  ## Say what can be made
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile
 
 setup: $(VENV)/ready $(LINT_VENV)/ready $(ENGINE_PACKAGES)/ready  ## Install all that the other targets need
 
-test: test-unit test-engine test-install  ## Run all tests
+test: test-unit test-qgis test-engine test-install  ## Run all tests
 
 test-unit: $(VENV)/ready  ## Run the tests that need no model
 	$(VENV)/bin/python -m pytest tests/unit
+
+test-qgis: $(VENV)/ready $(ENVIRONMENT)/interpreter  ## Run the tests that need QGIS, without a screen
+	$(VENV)/bin/python -m pytest tests/qgis
 
 test-engine: $(ENGINE_PACKAGES)/ready  ## Run the tests that need SAM 2
 	$(in_engine) -m pytest tests/engine
@@ -51,9 +54,10 @@ evaluate-demo: $(ENGINE_PACKAGES)/ready  ## Measure the demo model; adds to benc
 clean:  ## Remove all that was set up
 	rm -rf $(VENV) $(LINT_VENV) $(ENVIRONMENT) build .mypy_cache .ruff_cache .pytest_cache
 
-$(VENV)/ready: requirements/test.txt
+# QGIS's Python modules come from the system, whose packages the environment therefore sees.
+$(VENV)/ready: requirements/test.txt scripts/system_packages.sh
 	scripts/system_packages.sh
-	$(PYTHON) -m venv --clear $(VENV)
+	$(PYTHON) -m venv --clear --system-site-packages $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --requirement $<
 	touch $@
 

@@ -5,14 +5,17 @@ set -eu
 
 python=${PYTHON:-/usr/bin/python3}
 [ -x "$python" ] || python=python3
-if "$python" -c 'import ensurepip, venv' 2>/dev/null; then
+if "$python" -c 'import ensurepip, venv, osgeo.gdal_array, qgis.core' 2>/dev/null \
+    && { command -v qgis_process.bin || command -v qgis_process; } >/dev/null; then
     exit 0
 fi
 if ! command -v apt-get >/dev/null; then
-    echo "Python's venv module is missing; install it with your system's package manager." >&2
+    echo "QGIS, its Python modules or Python's venv module are missing for $python;" \
+        "install them with your system's package manager." >&2
     exit 1
 fi
 as_root=
 [ "$(id -u)" -eq 0 ] || as_root=sudo
 $as_root apt-get update -qq
-DEBIAN_FRONTEND=noninteractive $as_root apt-get install -y -qq --no-install-recommends python3-venv
+DEBIAN_FRONTEND=noninteractive $as_root apt-get install -y -qq --no-install-recommends \
+    python3-venv python3-gdal python3-qgis qgis qgis-providers

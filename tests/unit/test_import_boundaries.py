@@ -12,6 +12,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[2] / "geo_sam2"
 
 QGIS_SIDE = {"qgis", "PyQt5", "PyQt6", "osgeo"}
+QT_ITSELF = {"PyQt5", "PyQt6", "PySide2", "PySide6"}
 ENGINE_SIDE = {
     "torch",
     "torchvision",
@@ -22,23 +23,30 @@ ENGINE_SIDE = {
     "contourpy",
     "rasterio",
 }
+# Both processes, tests without either, cluster workers: the standard library and NumPy.
 PURE = (
-    "engine/outline_rings.py",
     "__init__.py",
     "errors.py",
+    "json_record.py",
     "model_info.py",
+    "source_info.py",
     "atomic_file.py",
     "grid.py",
     "feature_store.py",
+    "store_",
+    "encoder/__init__.py",
     "encoder/tiling.py",
     "encoder/stretch.py",
+    "segmentation/__init__.py",
     "segmentation/prompts.py",
     "segmentation/session.py",
+    "segmentation/tile_choice.py",
     "engine/__init__.py",
     "engine/error_reply.py",
     "engine/launcher.py",
     "engine/operation.py",
     "engine/outbox.py",
+    "engine/outline_rings.py",
     "engine/process_exit.py",
     "engine/protocol.py",
     "engine/request_queue.py",
@@ -46,25 +54,77 @@ PURE = (
     "engine/watch.py",
     "runtime/",
 )
+# The QGIS process, where there need not be a QGIS: GDAL, and what is pure.
+GDAL_ONLY = (
+    "encoder/raster_source.py",
+    "encoder/encode_job.py",
+)
 
 
-def _imported_top_levels(source: str) -> set[str]:
+def _side(relative_path: str) -> str:
+    """Return who may import a module: everybody, GDAL's user, the engine or QGIS."""
+    if relative_path.startswith(PURE):
+        return "pure"
+    if relative_path.startswith(GDAL_ONLY):
+        return "gdal"
+    return "engine" if relative_path.startswith("engine/") else "qgis"
+
+
+# Inside classFactory, which only QGIS calls.
+_ENTRY = {"geo_sam2.plugin.GeoSam2Plugin"}
+# Modules of the package that a side may use beside its own.
+_USES = {
+    "pure": {"pure"},
+    "gdal": {"pure", "gdal"},
+    "engine": {"pure", "engine"},
+    "qgis": {"pure", "gdal", "qgis"},
+}
+
+
+def _imported(source: str, relative_path: str = "module.py") -> set[str]:
+    """Return the dotted names that a module imports, relative ones resolved, `from` names appended."""
+    package = ["geo_sam2", *Path(relative_path).parent.parts]
     found = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
-            found.update(alias.name.split(".")[0] for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
-            found.add(node.module.split(".")[0])
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) + 1 - node.level] if node.level else []
+            origin = ".".join([*base, *filter(None, [node.module])])
+            found.update(f"{origin}.{alias.name}" for alias in node.names)
     return found
+
+
+def _own_module(name: str) -> str | None:
+    """Return the path in the package of a dotted name's module; the name's end may be something in it."""
+    parts = name.split(".")[1:]
+    for end in range(len(parts), -1, -1):
+        for path in (
+            Path(*parts[:end]).with_suffix(".py") if end else None,
+            Path(*parts[:end], "__init__.py"),
+        ):
+            if path and (PACKAGE / path).is_file():
+                return path.as_posix()
+    return None
 
 
 def _forbidden(relative_path: str, imported: set[str]) -> set[str]:
     """Return what a module imports against the rules of its place."""
-    if relative_path.startswith(PURE):
-        return imported - set(sys.stdlib_module_names) - {"numpy", "geo_sam2"}
-    if relative_path.startswith("engine/"):
-        return imported & QGIS_SIDE
-    return imported & ENGINE_SIDE
+    side = _side(relative_path)
+    top_levels = {name.split(".")[0] for name in imported} - {"geo_sam2"}
+    if side == "pure":
+        outside = top_levels - set(sys.stdlib_module_names) - {"numpy"}
+    elif side == "gdal":
+        outside = top_levels - set(sys.stdlib_module_names) - {"numpy", "osgeo"}
+    elif side == "engine":
+        outside = top_levels & QGIS_SIDE
+    else:
+        outside = top_levels & (ENGINE_SIDE | QT_ITSELF)
+    for name in imported - (_ENTRY if relative_path == "__init__.py" else set()):
+        module = _own_module(name) if name.split(".")[0] == "geo_sam2" else None
+        if module is not None and _side(module) not in _USES[side]:
+            outside.add(name)
+    return outside
 
 
 MODULES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))
@@ -73,18 +133,25 @@ MODULES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob(
 @pytest.mark.parametrize("relative_path", MODULES)
 def test_module_imports_only_what_its_side_allows(relative_path):
     source = (PACKAGE / relative_path).read_text(encoding="utf-8")
-    assert _forbidden(relative_path, _imported_top_levels(source)) == set()
+    assert _forbidden(relative_path, _imported(source, relative_path)) == set()
 
 
 @pytest.mark.parametrize(
     ("relative_path", "source", "forbidden"),
     [
         ("grid.py", "def f():\n    import torch", {"torch"}),
+        ("store_index.py", "import sqlite3\nfrom osgeo import gdal", {"osgeo"}),
         ("runtime/kit.py", "from qgis.core import Qgis", {"qgis"}),
+        ("runtime/kit.py", "from geo_sam2.engine import hiera, protocol", {"geo_sam2.engine.hiera"}),
+        ("encoder/raster_source.py", "from osgeo import gdal, osr\nimport numpy", set()),
+        ("encoder/raster_source.py", "from qgis.core import QgsRasterLayer", {"qgis"}),
+        ("encoder/encode_algorithm.py", "from ..engine.hiera import Trunk", {"geo_sam2.engine.hiera.Trunk"}),
         ("engine/decode.py", "import torch, qgis.core", {"qgis"}),
         ("ui/dock.py", "from sam2.build_sam import build_sam2", {"sam2"}),
+        ("ui/dock.py", "from PyQt5.QtCore import Qt", {"PyQt5"}),
+        ("ui/dock.py", "from qgis.PyQt.QtCore import Qt\nfrom geo_sam2.engine.protocol import Frame", set()),
         ("errors.py", "from geo_sam2 import grid\nimport json, numpy", set()),
     ],
 )
 def test_rule_finds_a_forbidden_import(relative_path, source, forbidden):
-    assert _forbidden(relative_path, _imported_top_levels(source)) == forbidden
+    assert _forbidden(relative_path, _imported(source, relative_path)) == forbidden

@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Start QGIS for this folder's tests: without a screen, with a profile that ends with the session.
+
+QGIS reads its environment when it starts, and pytest-qgis, loaded by itself, starts it before
+any conftest is read. pyproject.toml therefore keeps pytest from loading it by itself, and this
+file does so when the ground is laid. ``qgis_process`` and desktops started by a test inherit it.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from types import SimpleNamespace
+
+# Starts nothing yet: that waits for pytest to take it as a plugin, below.
+import pytest_qgis.plugin
+
+ROOT = Path(__file__).resolve().parents[2]
+
+_session = Path(tempfile.mkdtemp(prefix="geo_sam2_qgis_"))
+atexit.register(shutil.rmtree, _session, ignore_errors=True)
+
+
+def _folder(name: str) -> str:
+    folder = _session / name
+    folder.mkdir(mode=0o700)
+    return str(folder)
+
+
+# GDAL's Python module and QGIS ask for these; what a user has set would change what tests see.
+for _name in [name for name in os.environ if name.startswith(("GDAL_", "OGR_", "PROJ_", "QGIS_"))]:
+    del os.environ[_name]
+os.environ.update(
+    QT_QPA_PLATFORM="offscreen",
+    XDG_RUNTIME_DIR=_folder("run"),
+    HOME=_folder("home"),
+    XDG_CONFIG_HOME=_folder("config"),
+    XDG_DATA_HOME=_folder("data"),
+    XDG_CACHE_HOME=_folder("cache"),
+    QGIS_PLUGINPATH=str(ROOT),
+    LC_ALL="C.UTF-8",
+)
+# The private environment that `make setup` has installed into the checkout.
+os.environ.setdefault("GEO_SAM2_HOME", str(ROOT / ".environment"))
+
+# It would keep one profile in the checkout, for all sessions and for ever.
+_load_settings = pytest_qgis.plugin._load_qgis_settings
+pytest_qgis.plugin._load_qgis_settings = lambda _config: _load_settings(SimpleNamespace(rootpath=_session))
+
+pytest_plugins = ["pytestqt.plugin", "pytest_qgis.plugin"]
