@@ -21,10 +21,11 @@ from geo_sam2.engine.encode import ImageEncoder
 from geo_sam2.engine.outlines import OutlineOptions, outline_logits
 from geo_sam2.engine.prompt_steps import read_steps
 from geo_sam2.engine.sam2_model import Sam2Model
-from geo_sam2.feature_store import FeatureStore, TileWindow
+from geo_sam2.feature_store import FeatureStore
 from geo_sam2.model_info import ModelInfo
 from geo_sam2.runtime.engine_client import EngineClient
 from geo_sam2.runtime.engine_command import engine_command
+from geo_sam2.tile_window import TileWindow
 
 WINDOW = TileWindow(0, 0, 0, 1024, 1024)
 CLICKS = 40

@@ -22,42 +22,19 @@ from pathlib import Path
 from typing import Any
 
 from geo_sam2.atomic_file import write_atomically
-from geo_sam2.errors import StoreError, WindowError
-from geo_sam2.model_info import JsonRecord, ModelInfo
+from geo_sam2.errors import StoreError
+from geo_sam2.json_record import JsonRecord
+from geo_sam2.model_info import ModelInfo
+from geo_sam2.tile_window import TileWindow, read_tile_window
+
+# The window is a matter of its own, but whoever works with a store needs it.
+__all__ = ["FeatureStore", "StoreManifest", "TileWindow", "read_tile_window"]
 
 FORMAT_VERSION = 1
 MANIFEST_NAME = "manifest.json"
 DECODER_NAME = "decoder.safetensors"
 TILE_DTYPE = "float16"
 _TILE_FILE = re.compile(r"tiles/(\d{1,2})/x(\d{8,10})_y(\d{8,10})\.(\d{1,6})\.safetensors")
-
-
-@dataclass(frozen=True)
-class TileWindow(JsonRecord):
-    """A window of the grid that a tile covers.
-
-    Attributes:
-        level: 0 is native; level k covers 2**k grid pixels with one pixel of the tile.
-        xoff: First column, in grid pixels.
-        yoff: First row, in grid pixels.
-        width: Columns, in pixels of the level.
-        height: Rows, in pixels of the level.
-    """
-
-    level: int
-    xoff: int
-    yoff: int
-    width: int
-    height: int
-
-    @property
-    def pixel_size(self) -> int:
-        """Grid pixels per pixel of the tile, along x and along y."""
-        return int(2**self.level)
-
-    def file_name(self, generation: int) -> str:
-        """Return the tile's path in the store; a re-encoded tile gets a new generation, so a new name."""
-        return f"tiles/{self.level}/x{self.xoff:08d}_y{self.yoff:08d}.{generation}.safetensors"
 
 
 @dataclass(frozen=True)
@@ -148,18 +125,3 @@ class FeatureStore:
         if not _TILE_FILE.fullmatch(name):
             raise StoreError(f"“{name}” is not the name of a tile.", "The store was changed or damaged.")
         return self.folder / name
-
-
-def read_tile_window(value: object) -> TileWindow:
-    """Read a window from a message.
-
-    Raises:
-        WindowError: It is no record of five whole numbers, or has no pixels.
-    """
-    try:
-        window = TileWindow.from_json(value, "window")
-    except StoreError as error:
-        raise WindowError(error.text) from error
-    if window.width < 1 or window.height < 1 or window.level > 20:
-        raise WindowError(f"A window of {window.width} × {window.height} pixels at level {window.level}.")
-    return window

@@ -7,67 +7,10 @@ store can be used without checkpoint, config or encoder. Ignorant of torch and o
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
-from typing import Any, TypeVar
+from dataclasses import dataclass, field
+from typing import Any
 
-from geo_sam2.errors import StoreError
-
-_T = TypeVar("_T", bound="JsonRecord")
-
-
-def _read(value: object, kind: str, where: str) -> Any:
-    """Return a value of the JSON kind asked for, or raise; ``bool`` is no number here."""
-    if kind == "bool" and isinstance(value, bool):
-        return value
-    if kind == "str" and isinstance(value, str):
-        return value
-    if kind == "int" and isinstance(value, int) and not isinstance(value, bool) and value >= 0:
-        return value
-    if kind == "float" and isinstance(value, (int, float)) and not isinstance(value, bool):
-        return float(value)
-    if kind == "shape" and isinstance(value, (list, tuple)) and len(value) == 3:
-        return tuple(_read(item, "int", where) for item in value)
-    raise StoreError(f"{where} is {value!r}, which is no {kind}.", "The file was changed or damaged.")
-
-
-class JsonRecord:
-    """A frozen dataclass that is read from untrusted JSON; unknown keys are left for newer versions."""
-
-    @classmethod
-    def from_json(cls: type[_T], value: object, where: str = "") -> _T:
-        """Build the record from what ``json`` read.
-
-        Args:
-            value: A mapping with a key per field.
-            where: What to call it in errors.
-
-        Raises:
-            StoreError: A key is missing or of the wrong type.
-        """
-        where = where or cls.__name__
-        if not isinstance(value, Mapping):
-            raise StoreError(f"{where} is {value!r}, which is no record.", "The file was changed or damaged.")
-        values: dict[str, Any] = {}
-        for item in fields(cls):  # type: ignore[arg-type]  # every subclass is a dataclass
-            place = f"{where}.{item.name}"
-            if item.name not in value:
-                raise StoreError(f"{place} is missing.", "The file was changed or damaged.")
-            record = item.metadata.get("record")
-            values[item.name] = (
-                record.from_json(value[item.name], place)
-                if record
-                else _read(value[item.name], _kind_of(str(item.type)), place)
-            )
-        return cls(**values)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return what ``json`` can write."""
-        return asdict(self)  # type: ignore[call-overload, no-any-return]
-
-
-def _kind_of(annotation: str) -> str:
-    return "shape" if annotation.startswith("tuple") else annotation
+from geo_sam2.json_record import JsonRecord
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,8 @@ from geo_sam2.engine.mask_choice import full_size_logits
 from geo_sam2.engine.prompt_steps import PromptStep
 from geo_sam2.engine.sam2_model import load_model
 from geo_sam2.engine.tile_io import write_decoder, write_tile
-from geo_sam2.feature_store import FeatureStore, TileWindow
+from geo_sam2.feature_store import FeatureStore
+from geo_sam2.tile_window import TileWindow
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,8 @@ from geo_sam2.engine.prompt_steps import Prompt, PromptStep, prompt_after, steps
 from geo_sam2.engine.tile_io import read_decoder, read_tile
 from geo_sam2.engine.window_image import model_coordinates
 from geo_sam2.errors import PromptError
-from geo_sam2.feature_store import FeatureStore, TileWindow
+from geo_sam2.feature_store import FeatureStore
+from geo_sam2.tile_window import TileWindow
 
 # A prepared tile takes 23 MB, so this keeps about 22: more than a screen shows.
 TILE_CACHE_BYTES = 512 * 2**20

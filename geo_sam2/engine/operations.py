@@ -38,7 +38,8 @@ from geo_sam2.engine.prompt_steps import read_steps
 from geo_sam2.engine.protocol import Message, read_field
 from geo_sam2.engine.tile_io import write_decoder, write_tile
 from geo_sam2.errors import OutlineOptionsError, ProtocolError, WindowError
-from geo_sam2.feature_store import FeatureStore, read_tile_window
+from geo_sam2.feature_store import FeatureStore
+from geo_sam2.tile_window import read_tile_window
 
 MAX_WINDOWS = 64
 MAX_OBJECTS = 4096

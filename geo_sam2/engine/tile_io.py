@@ -21,7 +21,8 @@ from torch import Tensor
 from geo_sam2.atomic_file import write_atomically
 from geo_sam2.engine.mask_decoder import Features
 from geo_sam2.errors import DamagedTileError, FeatureValueError, StoreError
-from geo_sam2.feature_store import FeatureStore, TileWindow
+from geo_sam2.feature_store import FeatureStore
+from geo_sam2.tile_window import TileWindow
 
 _NAMES = ("image_embed", "high_res_feats_0", "high_res_feats_1")
 

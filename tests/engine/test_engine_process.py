@@ -12,12 +12,13 @@ import pytest
 
 from geo_sam2.engine.outline_rings import Outlines
 from geo_sam2.errors import CheckpointError, PromptError, ProtocolError
-from geo_sam2.feature_store import FeatureStore, TileWindow
+from geo_sam2.feature_store import FeatureStore
 from geo_sam2.model_info import ModelInfo
 from geo_sam2.runtime.engine_client import EngineClient
 from geo_sam2.runtime.engine_command import engine_command
 from geo_sam2.runtime.engine_future import Outcome
 from geo_sam2.runtime.model_catalogue import DEMO_FOLDER
+from geo_sam2.tile_window import TileWindow
 
 MODEL = {"checkpoint": str(DEMO_FOLDER / "demo.safetensors"), "device": "cpu", "precision": "fp32"}
 WINDOW = TileWindow(0, 0, 0, 1024, 1024)

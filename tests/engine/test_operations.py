@@ -29,8 +29,9 @@ from geo_sam2.errors import (
     StoreError,
     WindowError,
 )
-from geo_sam2.feature_store import FeatureStore, TileWindow
+from geo_sam2.feature_store import FeatureStore
 from geo_sam2.model_info import ModelInfo
+from geo_sam2.tile_window import TileWindow
 
 WINDOW = TileWindow(0, 2048, 1024, 1024, 1024)
 CLICK = {"points": [[2500.5, 1600.25]], "labels": [1]}

@@ -25,7 +25,8 @@ from geo_sam2.engine.prompt_steps import prompt_after, read_steps
 from geo_sam2.engine.sam2_model import load_model
 from geo_sam2.engine.tile_io import read_tile, write_tile
 from geo_sam2.engine.window_image import model_coordinates
-from geo_sam2.feature_store import FeatureStore, TileWindow
+from geo_sam2.feature_store import FeatureStore
+from geo_sam2.tile_window import TileWindow
 from tests.engine import upstream
 
 GRID = LogitGrid(1024, 1024)

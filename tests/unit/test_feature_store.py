@@ -9,8 +9,9 @@ import pytest
 
 from geo_sam2.atomic_file import write_atomically
 from geo_sam2.errors import StoreError, WindowError
-from geo_sam2.feature_store import FeatureStore, StoreManifest, TileWindow, read_tile_window
+from geo_sam2.feature_store import FeatureStore, StoreManifest
 from geo_sam2.model_info import DecoderSettings, FeatureShapes, ModelInfo
+from geo_sam2.tile_window import TileWindow, read_tile_window
 
 MODEL = ModelInfo(
     id="tiny",

@@ -34,6 +34,7 @@ PURE = (
     "grid.py",
     "feature_store.py",
     "store_",
+    "tile_",
     "encoder/__init__.py",
     "encoder/tiling.py",
     "encoder/stretch.py",
