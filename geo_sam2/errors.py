@@ -45,6 +45,18 @@ class WindowError(GeoSam2Error):
     """A window of pixels has the wrong dtype, shape or place."""
 
 
+class GridError(GeoSam2Error):
+    """A pixel grid, or an extent on it, cannot be used."""
+
+
+class RasterReadError(GeoSam2Error):
+    """A raster cannot be opened or read, or not in the way asked for."""
+
+
+class StretchError(GeoSam2Error):
+    """Pixel values cannot be brought to 0–255."""
+
+
 class StoreError(GeoSam2Error):
     """A feature store cannot be opened or written."""
 
