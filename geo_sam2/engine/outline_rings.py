@@ -131,7 +131,9 @@ class Outlines:
 
     def select_points(self, keep: np.ndarray) -> Outlines:
         """Keep the vertices that ``keep`` (N,) bool marks; every ring must keep its two ends."""
-        counts = np.add.reduceat(keep, self.ring_offsets[:-1], dtype=np.int32) if self.ring_count else []
+        counts = np.zeros(0, np.int32)
+        if self.ring_count:
+            counts = np.add.reduceat(keep, self.ring_offsets[:-1], dtype=np.int32)
         return Outlines(self.points_xy[keep], offsets_of(counts), self.polygon_offsets)
 
     def select_rings(self, keep: np.ndarray) -> Outlines:
@@ -174,7 +176,8 @@ def offsets_of(counts: np.ndarray) -> np.ndarray:
 def concatenated_ranges(starts: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """Return start, start + 1, … (count numbers) of every pair, one after the other."""
     begins = np.cumsum(counts) - counts
-    return np.arange(int(np.sum(counts))) + np.repeat(starts - begins, counts)
+    within = np.arange(int(np.sum(counts)))
+    return np.asarray(within + np.repeat(starts - begins, counts))
 
 
 def shoelace(points_xy: np.ndarray, ring_offsets: np.ndarray) -> np.ndarray:

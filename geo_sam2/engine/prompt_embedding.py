@@ -15,9 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from geo_sam2.engine.cross_attention import DensePrompt
+from geo_sam2.engine.prompt_labels import PADDING
 
-# Labels of SAM 2's prompt encoder.
-PADDING, BACKGROUND, FOREGROUND, BOX_FIRST, BOX_SECOND = -1, 0, 1, 2, 3
 # Mask prompts beyond this say no more; SAM 2 clamps the logits it feeds back the same way
 # (sam2_video_predictor, ±32).
 MASK_PROMPT_LIMIT = 32.0
@@ -65,7 +64,7 @@ class PromptEmbedding:
         Args:
             coords: (batch, count, 2), x then y, pixel indices of the model's image: the
                 centre of the first pixel is 0, as upstream has it.
-            labels: (batch, count) of the labels above; box corners come first.
+            labels: (batch, count) of ``prompt_labels``; box corners come first.
 
         Returns:
             Tokens (batch, count + 1, channels); the last is the padding point that

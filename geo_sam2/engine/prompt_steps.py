@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from geo_sam2.engine.prompt_embedding import BACKGROUND, BOX_FIRST, BOX_SECOND, FOREGROUND
+from geo_sam2.engine.prompt_labels import BACKGROUND, BOX_FIRST, BOX_SECOND, FOREGROUND
 from geo_sam2.errors import PromptError
 
 MAX_STEPS = 1000
