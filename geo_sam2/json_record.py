@@ -21,9 +21,9 @@ _T = TypeVar("_T", bound="JsonRecord")
 class JsonRecord:
     """A frozen dataclass that is read from untrusted JSON; unknown keys are left for newer versions.
 
-    Fields may be annotated ``bool``, ``str``, ``int`` (0 and above), ``float`` (finite), and
+    Fields may be annotated ``bool``, ``str``, ``int`` (0 and above, 63 bits), ``float`` (finite),
     ``tuple[…]`` of these: ``tuple[int, int, int]`` has exactly three items,
-    ``tuple[float, ...]`` any number. A field that is a record itself names its class:
+    ``tuple[float, ...]`` any number; and ``dict[str, …]``. A field that is a record itself names its class:
     ``field(metadata={"record": TheClass})``. What else has to hold is checked in
     ``__post_init__``, which raises a GeoSam2Error.
     """
@@ -41,7 +41,7 @@ class JsonRecord:
         """
         where = where or cls.__name__
         if not isinstance(value, Mapping):
-            raise StoreError(f"{where} is {value!r}, which is no record.", _DAMAGED)
+            raise StoreError(f"{where} is {value!r:.80}, which is no record.", _DAMAGED)
         values: dict[str, Any] = {}
         for item in fields(cls):  # type: ignore[arg-type]  # every subclass is a dataclass
             place = f"{where}.{item.name}"
@@ -68,22 +68,25 @@ def _read(value: object, kind: str, where: str) -> Any:
     items = re.fullmatch(r"tuple\[(.*)\]", kind)
     if items:
         return _read_tuple(value, items[1].split(", "), where)
+    if kind.startswith("dict[str, ") and isinstance(value, Mapping):
+        item_kind = kind[len("dict[str, ") : -1]
+        return {str(key): _read(item, item_kind, f"{where}.{key}") for key, item in value.items()}
     if kind == "bool" and isinstance(value, bool):
         return value
     if kind == "str" and isinstance(value, str):
         return value
-    if kind == "int" and isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+    if kind == "int" and isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63:
         return value
     if kind == "float" and isinstance(value, (int, float)) and not isinstance(value, bool):
         number = _to_float(value)
         if math.isfinite(number):
             return number
-    raise StoreError(f"{where} is {value!r}, which is no {kind}.", _DAMAGED)
+    raise StoreError(f"{where} is {value!r:.80}, which is no {kind}.", _DAMAGED)
 
 
 def _read_tuple(value: object, kinds: list[str], where: str) -> tuple[Any, ...]:
     if not isinstance(value, (list, tuple)):
-        raise StoreError(f"{where} is {value!r}, which is no list.", _DAMAGED)
+        raise StoreError(f"{where} is {value!r:.80}, which is no list.", _DAMAGED)
     if kinds[1:] == ["..."]:
         kinds = kinds[:1] * len(value)
     if len(value) != len(kinds):

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from geo_sam2.errors import StoreError, WindowError
 from geo_sam2.json_record import JsonRecord
 
@@ -39,6 +41,12 @@ class TileWindow(JsonRecord):
     def file_name(self, generation: int) -> str:
         """Return the tile's path in the store; a re-encoded tile gets a new generation, so a new name."""
         return f"tiles/{self.level}/x{self.xoff:08d}_y{self.yoff:08d}.{generation}.safetensors"
+
+    def corners(self) -> np.ndarray:
+        """Return the outer corners in grid pixels, (4, 2) float: first, right, opposite, below."""
+        left, top = float(self.xoff), float(self.yoff)
+        right, bottom = left + self.width * self.pixel_size, top + self.height * self.pixel_size
+        return np.array([(left, top), (right, top), (right, bottom), (left, bottom)])
 
 
 def read_tile_window(value: object) -> TileWindow:
