@@ -25,6 +25,7 @@ from geo_sam2.feature_store import FeatureStore
 from geo_sam2.model_info import ModelInfo
 from geo_sam2.runtime.engine_client import EngineClient
 from geo_sam2.runtime.engine_command import engine_command
+from geo_sam2.source_info import SourceInfo
 from geo_sam2.tile_window import TileWindow
 
 WINDOW = TileWindow(0, 0, 0, 1024, 1024)
@@ -54,7 +55,9 @@ class Site:
         self.model = {"checkpoint": str(checkpoint), "device": "cpu"}
         self.image_hwc = image_hwc
         loaded = engine.request({"type": "load_model", "model": self.model}).result()
-        self.store = FeatureStore.create(folder, ModelInfo.from_json(loaded.fields["model_info"]))
+        self.store = FeatureStore.create(
+            folder, ModelInfo.from_json(loaded.fields["model_info"]), SourceInfo.of_pixels(1024, 1024)
+        )
         self.place = {"store": str(folder), "model": self.model}
         engine.request({"type": "write_decoder", **self.place}).result()
         record = self.encode().result().fields["tiles"][0]

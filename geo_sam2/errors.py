@@ -57,12 +57,24 @@ class StretchError(GeoSam2Error):
     """Pixel values cannot be brought to 0–255."""
 
 
+class EncodeRequestError(GeoSam2Error):
+    """What is asked to be encoded, or where to, makes no sense."""
+
+
 class StoreError(GeoSam2Error):
     """A feature store cannot be opened or written."""
 
 
 class StoreMismatchError(StoreError):
     """A feature store was made from something else than what is asked for."""
+
+
+class StoreLockedError(StoreError):
+    """Another program is writing to a feature store."""
+
+
+class DamagedIndexError(StoreError):
+    """The index of a feature store is missing or unreadable; it can be rebuilt from the tiles."""
 
 
 class DamagedTileError(StoreError):

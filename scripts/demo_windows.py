@@ -23,6 +23,7 @@ from geo_sam2.engine.prompt_steps import PromptStep
 from geo_sam2.engine.sam2_model import load_model
 from geo_sam2.engine.tile_io import write_decoder, write_tile
 from geo_sam2.feature_store import FeatureStore
+from geo_sam2.source_info import SourceInfo
 from geo_sam2.tile_window import TileWindow
 
 
@@ -46,7 +47,7 @@ class DemoEngine:
         device = torch.device("cpu")
         model = load_model(weights, device)
         self._encoder = ImageEncoder(model, choose_precision(device, "fp32"))
-        self._store = FeatureStore.create(folder, model.info)
+        self._store = FeatureStore.create(folder, model.info, SourceInfo.of_pixels(1024, 1024))
         write_decoder(self._store, model.decoder_tensors())
         self._decoder = ObjectDecoder(self._store, device)
         self._generation = 0

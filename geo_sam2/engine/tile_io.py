@@ -7,11 +7,9 @@ kills the process; 8.4 MB are read in 4 ms anyway.
 
 from __future__ import annotations
 
-import json
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import safetensors
 import safetensors.torch
@@ -20,15 +18,16 @@ from torch import Tensor
 
 from geo_sam2.atomic_file import write_atomically
 from geo_sam2.engine.mask_decoder import Features
-from geo_sam2.errors import DamagedTileError, FeatureValueError, StoreError
+from geo_sam2.errors import FeatureValueError, StoreError
 from geo_sam2.feature_store import FeatureStore
+from geo_sam2.tile_file import damaged_tile, pack_tile, parse_tile_header
 from geo_sam2.tile_window import TileWindow
 
 _NAMES = ("image_embed", "high_res_feats_0", "high_res_feats_1")
 
 
 @dataclass(frozen=True)
-class TileRecord:
+class WrittenTile:
     """What the index keeps of a tile file."""
 
     file: str
@@ -36,7 +35,7 @@ class TileRecord:
     crc32: int
 
 
-def write_tile(store: FeatureStore, window: TileWindow, generation: int, features: Features) -> TileRecord:
+def write_tile(store: FeatureStore, window: TileWindow, generation: int, features: Features) -> WrittenTile:
     """Write the features of a window as float16.
 
     Raises:
@@ -47,15 +46,13 @@ def write_tile(store: FeatureStore, window: TileWindow, generation: int, feature
     for name, tensor in tensors.items():
         if not torch.isfinite(tensor).all():
             raise FeatureValueError(f"The encoder returned values in {name} that do not fit 16 bits.")
-    metadata = {"store": store.manifest.uuid, "window": json.dumps(window.to_json())}
-    content = safetensors.torch.save(
-        {name: tensor.contiguous() for name, tensor in tensors.items()}, metadata
-    )
+    arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
+    content = pack_tile(store.manifest.uuid, window, arrays)
     file = window.file_name(generation)
     path = store.tile_path(file)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, content)
-    return TileRecord(file, len(content), zlib.crc32(content))
+    return WrittenTile(file, len(content), zlib.crc32(content))
 
 
 def read_tile(store: FeatureStore, window: TileWindow, file: str, crc32: int | None) -> Features:
@@ -77,36 +74,25 @@ def read_tile(store: FeatureStore, window: TileWindow, file: str, crc32: int | N
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise _damaged(path, error.strerror or str(error)) from error
-    if crc32 is not None and zlib.crc32(content) != crc32:
-        raise _damaged(path, "its checksum is wrong")
+        raise damaged_tile(path, error.strerror or str(error)) from error
+    header = parse_tile_header(content, path)
+    found_crc32 = zlib.crc32(content)
+    if found_crc32 != header.file_crc32 or crc32 not in (None, found_crc32):
+        raise damaged_tile(path, "its checksum is wrong")
+    if (header.store, header.window) != (store.manifest.uuid, window):
+        raise damaged_tile(path, "it belongs to another store or window")
     try:
         tensors = safetensors.torch.load(content)
-        metadata = _metadata(content)
     except (safetensors.SafetensorError, ValueError) as error:
-        raise _damaged(path, "it is not whole") from error
-    expected = {"store": store.manifest.uuid, "window": json.dumps(window.to_json())}
-    if {key: metadata.get(key) for key in expected} != expected:
-        raise _damaged(path, "it belongs to another store or window")
+        raise damaged_tile(path, "it is not whole") from error
     shapes = store.manifest.model.feature_shapes.to_json()
     found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     if found != shapes or any(tensor.dtype != torch.float16 for tensor in tensors.values()):
-        raise _damaged(path, "its arrays are not those of the manifest")
+        raise damaged_tile(path, "its arrays are not those of the manifest")
     features = Features(*(tensors[name].float() for name in _NAMES))
     if not all(torch.isfinite(getattr(features, name)).all() for name in _NAMES):
-        raise _damaged(path, "it holds values that are not numbers")
+        raise damaged_tile(path, "it holds values that are not numbers")
     return features
-
-
-def _metadata(content: bytes) -> Mapping[str, str]:
-    """Return the free metadata of a safetensors file: 8 bytes of header length, then JSON."""
-    length = int.from_bytes(content[:8], "little")
-    metadata = json.loads(content[8 : 8 + length]).get("__metadata__", {})
-    return metadata if isinstance(metadata, dict) else {}
-
-
-def _damaged(path: Path, reason: str) -> DamagedTileError:
-    return DamagedTileError(f"The tile {path} is damaged: {reason}.", "Encode it again.")
 
 
 def write_decoder(store: FeatureStore, tensors: Mapping[str, Tensor]) -> None:

@@ -18,6 +18,7 @@ from geo_sam2.runtime.engine_client import EngineClient
 from geo_sam2.runtime.engine_command import engine_command
 from geo_sam2.runtime.engine_future import Outcome
 from geo_sam2.runtime.model_catalogue import DEMO_FOLDER
+from geo_sam2.source_info import SourceInfo
 from geo_sam2.tile_window import TileWindow
 
 MODEL = {"checkpoint": str(DEMO_FOLDER / "demo.safetensors"), "device": "cpu", "precision": "fp32"}
@@ -47,7 +48,9 @@ def site(engine, image, tmp_path_factory):
     """Return (store, tile) of the image, encoded by the engine."""
     folder = tmp_path_factory.mktemp("store") / "pond.demo.geosam2"
     loaded = engine.request({"type": "load_model", "model": MODEL}).result(PATIENCE_S)
-    store = FeatureStore.create(folder, ModelInfo.from_json(loaded.fields["model_info"]))
+    store = FeatureStore.create(
+        folder, ModelInfo.from_json(loaded.fields["model_info"]), SourceInfo.of_pixels(1024, 1024)
+    )
     place = {"store": str(folder), "model": MODEL}
     engine.request({"type": "write_decoder", **place}).result(PATIENCE_S)
     tiles = [{"window": WINDOW.to_json(), "generation": 1}]

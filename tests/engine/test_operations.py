@@ -31,9 +31,11 @@ from geo_sam2.errors import (
 )
 from geo_sam2.feature_store import FeatureStore
 from geo_sam2.model_info import ModelInfo
+from geo_sam2.source_info import SourceInfo
 from geo_sam2.tile_window import TileWindow
 
 WINDOW = TileWindow(0, 2048, 1024, 1024, 1024)
+SOURCE = SourceInfo.of_pixels(16384, 16384)
 CLICK = {"points": [[2500.5, 1600.25]], "labels": [1]}
 SECOND = {"points": [[2300.0, 1300.0]], "labels": [0]}
 BOX = {"box": [2200.0, 1100.0, 2900.5, 1900.0]}
@@ -61,7 +63,7 @@ class Context:
 @pytest.fixture(scope="module")
 def store(tiny_model, tmp_path_factory):
     """Return a store with one tile of smooth random features, and the tile's record."""
-    store = FeatureStore.create(tmp_path_factory.mktemp("store") / "s.geosam2", tiny_model.info)
+    store = FeatureStore.create(tmp_path_factory.mktemp("store") / "s.geosam2", tiny_model.info, SOURCE)
     write_decoder(store, tiny_model.decoder_tensors())
     generator = torch.Generator().manual_seed(11)
     coarse = (torch.randn((1, size, 8, 8), generator=generator) for size in (256, 32, 64))
@@ -224,7 +226,7 @@ def test_decoding_is_left_between_objects(engine, store):
 
 
 def test_tile_on_a_coarser_level_lands_on_its_ground(tiny_model, tmp_path):
-    store = FeatureStore.create(tmp_path / "s.geosam2", tiny_model.info)
+    store = FeatureStore.create(tmp_path / "s.geosam2", tiny_model.info, SOURCE)
     write_decoder(store, tiny_model.decoder_tensors())
     generator = torch.Generator().manual_seed(11)
     shapes = tiny_model.info.feature_shapes.to_json().values()
@@ -317,7 +319,7 @@ def test_damaged_tile_is_never_decoded(store, tmp_path, damage):
 
 
 def test_tile_of_another_store_is_never_decoded(store, tiny_model, tmp_path):
-    other = FeatureStore.create(tmp_path / "other.geosam2", tiny_model.info)
+    other = FeatureStore.create(tmp_path / "other.geosam2", tiny_model.info, SOURCE)
     write_decoder(other, tiny_model.decoder_tensors())
     (other.folder / "tiles" / "0").mkdir()
     shutil.copy(store[0].folder / store[1].file, other.folder / store[1].file)
@@ -344,7 +346,7 @@ def model_fields(random_checkpoint):
 def test_encoded_window_can_be_decoded(engine, model_fields, tmp_path):
     loaded = engine.load_model(Message({"model": model_fields}), Context()).fields
     assert loaded["precision"] == "fp32"
-    store = FeatureStore.create(tmp_path / "s.geosam2", ModelInfo.from_json(loaded["model_info"]))
+    store = FeatureStore.create(tmp_path / "s.geosam2", ModelInfo.from_json(loaded["model_info"]), SOURCE)
     place = {"store": str(store.folder), "model": model_fields}
     engine.write_decoder(Message(place), Context())
     window = TileWindow(0, 0, 0, 700, 900)

@@ -26,6 +26,7 @@ from geo_sam2.engine.sam2_model import load_model
 from geo_sam2.engine.tile_io import read_tile, write_tile
 from geo_sam2.engine.window_image import model_coordinates
 from geo_sam2.feature_store import FeatureStore
+from geo_sam2.source_info import SourceInfo
 from geo_sam2.tile_window import TileWindow
 from tests.engine import upstream
 
@@ -181,7 +182,7 @@ def test_a_batch_gives_the_masks_of_its_prompts_one_by_one(tiny_pair):
 
 def test_masks_from_a_float16_store_agree_with_upstream(pair, model_pair, tmp_path):
     decoder, features, predictor = pair
-    store = FeatureStore.create(tmp_path / "s.geosam2", model_pair[0].info)
+    store = FeatureStore.create(tmp_path / "s.geosam2", model_pair[0].info, SourceInfo.of_pixels(2048, 2048))
     window = TileWindow(0, 0, 0, 1024, 1024)
     record = write_tile(store, window, 1, features)
     stored = read_tile(store, window, record.file, record.crc32)

@@ -9,8 +9,10 @@ import pytest
 
 from geo_sam2.atomic_file import write_atomically
 from geo_sam2.errors import StoreError, WindowError
-from geo_sam2.feature_store import FeatureStore, StoreManifest
+from geo_sam2.feature_store import FeatureStore
 from geo_sam2.model_info import DecoderSettings, FeatureShapes, ModelInfo
+from geo_sam2.source_info import SourceInfo
+from geo_sam2.store_manifest import StoreManifest
 from geo_sam2.tile_window import TileWindow, read_tile_window
 
 MODEL = ModelInfo(
@@ -22,10 +24,12 @@ MODEL = ModelInfo(
     decoder=DecoderSettings(1024, 16, 8, 4, True, True, 0.05, 0.98, True),
 )
 
+SOURCE = SourceInfo.of_pixels(3000, 2000)
+
 
 @pytest.fixture
 def store(tmp_path):
-    return FeatureStore.create(tmp_path / "lake.tiny.geosam2", MODEL)
+    return FeatureStore.create(tmp_path / "lake.tiny.geosam2", MODEL, SOURCE)
 
 
 def change(store, *path, to):
@@ -45,7 +49,7 @@ def test_opened_store_is_the_created_one(store):
 
 def test_second_store_in_the_same_folder_is_refused(store):
     with pytest.raises(StoreError, match="already"):
-        FeatureStore.create(store.folder, MODEL)
+        FeatureStore.create(store.folder, MODEL, SOURCE)
 
 
 def test_folder_without_store_is_refused(tmp_path):
