@@ -69,6 +69,10 @@ class StoreMismatchError(StoreError):
     """A feature store was made from something else than what is asked for."""
 
 
+class StoreExistsError(StoreError):
+    """There is a feature store where a new one is to be made."""
+
+
 class StoreLockedError(StoreError):
     """Another program is writing to a feature store."""
 

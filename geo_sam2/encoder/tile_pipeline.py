@@ -1,0 +1,327 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Moves windows from the reader to the engine and their records into the index.
+
+Three things happen at once: a thread reads the next windows, the engine encodes, and this
+(the job's own thread) records what is done. Two requests are on their way at any time, so
+that the engine finds the next batch when it has answered one. Ignorant of QGIS, GDAL and of
+how the store was chosen.
+"""
+
+from __future__ import annotations
+
+import datetime
+import logging
+import queue
+import shutil
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from geo_sam2.encoder.progress import EncodeProgress, Pace, size_text
+from geo_sam2.encoder.read_ahead import ReadAhead, ReadingEnded, WindowRead, WindowSource
+from geo_sam2.encoder.waiting import STEP_S, IsCancelled, check
+from geo_sam2.engine.protocol import read_field
+from geo_sam2.errors import FeatureValueError, GeoSam2Error, ProtocolError, StoreError
+from geo_sam2.runtime.engine_client import EngineClient
+from geo_sam2.runtime.engine_future import EngineFuture
+from geo_sam2.store_index import TileRecord, TileState
+from geo_sam2.store_writer import StoreWriter
+from geo_sam2.tile_window import TileWindow
+
+LOG = logging.getLogger(__name__)
+
+_REQUESTS_IN_FLIGHT = 2
+# One unreadable block is a hole in the store; so many in a row are a raster that has gone.
+_FAILURES_IN_A_ROW = 8
+# Empty windows cost no engine time; their rows wait for each other, to spare the disk.
+_EMPTY_ROWS = 64
+# A disk filled to the last byte harms QGIS and everything else.
+RESERVE_BYTES = 16 * 2**20
+_WIND_DOWN_S = 30.0
+_MAX_PROBLEMS = 20
+
+
+@dataclass(frozen=True)
+class EngineTask:
+    """What every request of a run has in common.
+
+    Attributes:
+        engine: Who encodes.
+        folder: The store.
+        model: The ``model`` field of the requests.
+        batch_size: Windows per request.
+        tile_bytes: What one tile takes on disk.
+    """
+
+    engine: EngineClient
+    folder: Path
+    model: Mapping[str, Any]
+    batch_size: int
+    tile_bytes: int
+
+
+@dataclass
+class Tally:
+    """What a run has done so far; changed by the job's thread only.
+
+    Attributes:
+        encoded: Windows that were encoded and recorded.
+        empty: Windows without a valid pixel.
+        failed: Windows that could not be read or encoded.
+        problems: A sentence for each of the first few that failed.
+        notes: What the engine did differently than asked, each once.
+    """
+
+    encoded: int = 0
+    empty: int = 0
+    failed: int = 0
+    problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def settled(self) -> int:
+        """Windows that this run needs to look at no more."""
+        return self.encoded + self.empty + self.failed
+
+    def count(self, rows: Sequence[TileRecord]) -> None:
+        """Count rows that are in the index."""
+        self.encoded += sum(row.state is TileState.DONE for row in rows)
+        self.empty += sum(row.state is TileState.EMPTY for row in rows)
+        self.failed += sum(row.state is TileState.FAILED for row in rows)
+
+    def add_problem(self, window: TileWindow, error: GeoSam2Error) -> None:
+        """Keep the sentence for a window that failed, if there are few."""
+        if len(self.problems) < _MAX_PROBLEMS:
+            self.problems.append(f"The window at column {window.xoff}, row {window.yoff} failed: {error}")
+
+
+@dataclass(frozen=True)
+class _Batch:
+    items: tuple[tuple[TileWindow, np.ndarray], ...]
+    future: EngineFuture
+
+
+@dataclass(frozen=True)
+class _Answer:
+    batch: _Batch
+
+
+class TilePipeline:
+    """One run over a list of windows; used once, on one thread.
+
+    Args:
+        task: What to send where.
+        writer: The store's open writer.
+        on_progress: Called on this thread after each change.
+        is_cancelled: Asked every tenth of a second.
+    """
+
+    def __init__(
+        self,
+        task: EngineTask,
+        writer: StoreWriter,
+        on_progress: Callable[[EncodeProgress], None],
+        is_cancelled: IsCancelled,
+    ) -> None:
+        self.tally = Tally()
+        self._task = task
+        self._writer = writer
+        self._on_progress = on_progress
+        self._is_cancelled = is_cancelled
+        self._events: queue.SimpleQueue[object] = queue.SimpleQueue()
+        self._read: deque[tuple[TileWindow, np.ndarray]] = deque()
+        self._again: deque[tuple[TileWindow, np.ndarray]] = deque()
+        self._in_flight: list[_Batch] = []
+        self._rows: list[TileRecord] = []
+        self._has_read_all = False
+        self._failures_in_a_row = 0
+
+    def run(self, source: WindowSource, windows: Sequence[TileWindow]) -> None:
+        """Encode the windows; ``tally`` says what was done, also when this raises.
+
+        The source is closed at the end. Whatever ends the run, what the engine has answered
+        is in the index then.
+
+        Raises:
+            CancelledError: The user cancelled.
+            StoreError: The disk is full or cannot be written.
+            EngineDiedError: The engine ended; the windows that it had are still to do.
+            RasterReadError: Several windows in a row cannot be read.
+        """
+        ahead = (_REQUESTS_IN_FLIGHT + 1) * self._task.batch_size
+        self._reader = ReadAhead(source, windows, ahead, self._events)
+        self._total = len(windows)
+        self._pace = Pace(time.monotonic())
+        self._reader.start()
+        try:
+            while not self._has_ended():
+                check(self._is_cancelled)
+                self._handle(self._next_event(STEP_S))
+                self._send()
+            self._write_rows()
+        except BaseException:
+            self._wind_down()
+            raise
+        finally:
+            self._reader.stop(_WIND_DOWN_S)
+
+    def _has_ended(self) -> bool:
+        return self._has_read_all and not (self._read or self._again or self._in_flight)
+
+    def _next_event(self, timeout_s: float) -> object:
+        try:
+            return self._events.get(timeout=timeout_s)
+        except queue.Empty:
+            return None
+
+    def _handle(self, event: object) -> None:
+        if isinstance(event, WindowRead):
+            self._handle_read(event)
+        elif isinstance(event, _Answer):
+            self._handle_answer(event.batch)
+        elif isinstance(event, ReadingEnded):
+            self._has_read_all = True
+            if event.error is not None:
+                raise event.error
+
+    # From the reader to the engine
+
+    def _handle_read(self, event: WindowRead) -> None:
+        if event.error is not None:
+            self._fail(event.window, event.error)
+        elif event.pixels is None:
+            self._failures_in_a_row = 0
+            self._settle(TileRecord(event.window, TileState.EMPTY))
+        else:
+            self._failures_in_a_row = 0
+            self._read.append((event.window, event.pixels))
+
+    def _send(self) -> None:
+        """Keep the engine supplied; a batch is smaller than asked for only at the end."""
+        while len(self._in_flight) < _REQUESTS_IN_FLIGHT:
+            size = self._task.batch_size
+            if self._again:
+                items = [self._again.popleft()]
+            elif len(self._read) >= size or (self._has_read_all and self._read):
+                items = [self._read.popleft() for _ in range(min(size, len(self._read)))]
+            else:
+                return
+            self._send_batch(items)
+
+    def _send_batch(self, items: list[tuple[TileWindow, np.ndarray]]) -> None:
+        under_way = sum(len(batch.items) for batch in self._in_flight) + len(items)
+        self._refuse_full_disk(under_way * self._task.tile_bytes)
+        fields = {
+            "type": "encode",
+            "store": str(self._task.folder),
+            "model": dict(self._task.model),
+            "tiles": [
+                {"window": window.to_json(), "generation": self._writer.next_generation(window)}
+                for window, _ in items
+            ],
+        }
+        images = {f"image_{index}": pixels for index, (_, pixels) in enumerate(items)}
+        batch = _Batch(tuple(items), self._task.engine.request(fields, images))
+        self._in_flight.append(batch)
+        batch.future.add_done_callback(lambda _: self._events.put(_Answer(batch)))
+
+    def _refuse_full_disk(self, needed_bytes: int) -> None:
+        free_bytes = shutil.disk_usage(self._task.folder).free
+        if free_bytes < needed_bytes + RESERVE_BYTES:
+            raise StoreError(
+                f"The disk of {self._task.folder} is full: {size_text(free_bytes)} are free.",
+                "Free some space and run it again: it goes on where it stopped.",
+            )
+
+    # From the engine to the index
+
+    def _handle_answer(self, batch: _Batch) -> None:
+        self._in_flight.remove(batch)
+        try:
+            result = batch.future.result()
+        except FeatureValueError as error:
+            if len(batch.items) > 1:  # one of them is to blame
+                self._again.extend(batch.items)
+            else:
+                self._fail(batch.items[0][0], error)
+            return
+        self._reader.release(len(batch.items))
+        if result.is_done:
+            self._failures_in_a_row = 0
+            self._rows.extend(_done_rows(batch, result.fields))
+            notes = read_field(result.fields, "notes", list, [])
+            self.tally.notes.extend(note for note in map(str, notes) if note not in self.tally.notes)
+            self._write_rows()
+
+    def _settle(self, row: TileRecord) -> None:
+        """Keep the row of a window that never gets to the engine."""
+        self._reader.release(1)
+        self._rows.append(row)
+        if len(self._rows) >= _EMPTY_ROWS:
+            self._write_rows()
+
+    def _fail(self, window: TileWindow, error: GeoSam2Error) -> None:
+        self.tally.add_problem(window, error)
+        self._settle(TileRecord(window, TileState.FAILED))
+        self._failures_in_a_row += 1
+        if self._failures_in_a_row == _FAILURES_IN_A_ROW:
+            raise error
+
+    def _write_rows(self) -> None:
+        """Put all that is settled into the index, in one transaction, and tell how far we are."""
+        if not self._rows:
+            return
+        rows, self._rows = self._rows, []
+        self._writer.record(rows)
+        self.tally.count(rows)
+        self._pace.note(time.monotonic(), self.tally.settled)
+        left_s = self._pace.seconds_left(self._total)
+        self._on_progress(EncodeProgress(self.tally.settled, self._total, left_s))
+
+    def _wind_down(self) -> None:
+        """Cancel what is under way and record what the engine finishes all the same."""
+        for batch in self._in_flight:
+            batch.future.cancel_request()
+        deadline_s = time.monotonic() + _WIND_DOWN_S
+        while self._in_flight and time.monotonic() < deadline_s:
+            event = self._next_event(STEP_S)
+            if isinstance(event, _Answer):
+                self._try(lambda event=event: self._handle_answer(event.batch))  # type: ignore[misc]
+        self._try(self._write_rows)
+
+    def _try(self, action: Callable[[], None]) -> None:
+        """Do what may fail again for the reason that we are winding down for."""
+        try:
+            action()
+        except GeoSam2Error as error:
+            LOG.info("While winding down: %s", error)
+
+
+def _done_rows(batch: _Batch, fields: Mapping[str, Any]) -> list[TileRecord]:
+    """Return the rows of an answer, which names its tiles in the order of the request."""
+    tiles = read_field(fields, "tiles", list)
+    seconds = read_field(fields, "seconds", float) / len(batch.items)
+    if len(tiles) != len(batch.items):
+        raise ProtocolError(f"The engine answered {len(tiles)} tiles where {len(batch.items)} were sent.")
+    return [
+        TileRecord(
+            window,
+            TileState.DONE,
+            file=read_field(tile, "file", str),
+            bytes=read_field(tile, "bytes", int),
+            crc32=read_field(tile, "crc32", int),
+            seconds=seconds,
+            encoded_at=_now(),
+        )
+        for (window, _), tile in zip(batch.items, tiles)
+    ]
+
+
+def _now() -> str:
+    now = datetime.datetime.now(datetime.timezone.utc)
+    return now.isoformat(timespec="milliseconds").replace("+00:00", "Z")
