@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 
 from geo_sam2.encoder.tiling import Tiling
-from geo_sam2.errors import DamagedIndexError, StoreError, StoreMismatchError
+from geo_sam2.errors import DamagedIndexError, StoreError, StoreExistsError, StoreMismatchError
 from geo_sam2.model_info import ModelInfo
 from geo_sam2.source_info import SourceInfo
 from geo_sam2.store_aside import recover
@@ -100,26 +100,30 @@ class FeatureStore:
             software: Versions of what is at work beside Python, NumPy and SQLite, by name.
 
         Raises:
-            StoreError: There is a store or something else already, or the folder cannot be written.
+            StoreExistsError: There is a store already.
+            StoreLockedError: Another process is making one just now.
+            StoreError: There is something else, or the folder cannot be written.
         """
-        _refuse_occupied(folder)
         versions = {
             "python": platform.python_version(),
             "numpy": np.__version__,
             "sqlite": sqlite3.sqlite_version,
             **(software or {}),
         }
+        _refuse_occupied(folder)
         try:
             (folder / TILES_NAME).mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StoreError(
                 f"{folder} cannot be made: {error.strerror or error}.", "Choose another folder."
             ) from error
-        manifest = StoreManifest(
-            FORMAT_VERSION, uuid.uuid4().hex, TILE_DTYPE, source.seen_from(folder), model, versions
-        )
-        write_manifest(folder, manifest)
-        write_index(folder / INDEX_NAME, manifest, [])
+        with WriterLock(folder):
+            _refuse_occupied(folder)  # another process may have had the same idea
+            manifest = StoreManifest(
+                FORMAT_VERSION, uuid.uuid4().hex, TILE_DTYPE, source.seen_from(folder), model, versions
+            )
+            write_manifest(folder, manifest)
+            write_index(folder / INDEX_NAME, manifest, [])
         return cls(folder, manifest)
 
     @classmethod
@@ -285,7 +289,7 @@ class FeatureStore:
 def _refuse_occupied(folder: Path) -> None:
     """Raise StoreError unless a folder is free: absent, empty, or left by a creation that was killed."""
     if (folder / MANIFEST_NAME).exists():
-        raise StoreError(f"There is a feature store in {folder} already.", "Choose another folder.")
+        raise StoreExistsError(f"There is a feature store in {folder} already.", "Choose another folder.")
     try:
         names = {path.name for path in folder.iterdir()}
         tiles = any(path.is_file() for path in (folder / TILES_NAME).rglob("*"))

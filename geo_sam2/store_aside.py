@@ -5,7 +5,7 @@ Beside ``lake.tiny.geosam2`` lie, while it is being replaced or was interrupted 
 
     lake.tiny.geosam2.replaced      the old store, until the new one is whole
     lake.tiny.geosam2.unfinished    a new store before it takes the place, or after it lost it
-    lake.tiny.geosam2.removing      what is being deleted
+    lake.tiny.geosam2.….removing    what of these is being deleted
 
 Each step is one rename, so that a process that is killed leaves every store whole under one of
 these names. Ignorant of what is in a store but for its manifest's name.
@@ -89,7 +89,7 @@ def remove_replaced(folder: Path) -> None:
 
 def discard(folder: Path) -> None:
     """Delete a store; renamed first, so that no half of it is ever taken for one."""
-    removing = folder.with_name(folder.name.rpartition(".geosam2")[0] + ".geosam2.removing")
+    removing = folder.with_name(folder.name + ".removing")
     remove_tree(removing)
     if folder.exists():
         with contextlib.suppress(StoreError):

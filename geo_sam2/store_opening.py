@@ -12,7 +12,7 @@ import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 
-from geo_sam2.errors import StoreError
+from geo_sam2.errors import StoreError, StoreExistsError
 from geo_sam2.feature_store import FeatureStore
 from geo_sam2.model_info import ModelInfo
 from geo_sam2.source_info import SourceInfo
@@ -57,7 +57,8 @@ def store_for_encoding(
     """
     recover(folder)
     if not has_store(folder):
-        return FeatureStore.create(folder, model, source, software)
+        with contextlib.suppress(StoreExistsError):  # another process has just made it
+            return FeatureStore.create(folder, model, source, software)
     if not overwrite:
         store = FeatureStore.open(folder)
         store.check_matches(model, source)
