@@ -107,6 +107,15 @@ class ObjectPrompts:
         return bool(self.boxes or self.foreground)
 
 
+def read_label(value: object) -> int | None:
+    """Return the label that a field's value stands for, or None if it is neither 1 nor 0."""
+    if isinstance(value, str):
+        value = {"0": 0, "1": 1}.get(value.strip())
+    if isinstance(value, (bool, int, float)) and value in (BACKGROUND, FOREGROUND):
+        return int(value)
+    return None
+
+
 def clicks_along(line_xy: np.ndarray, label: int, source_id: int) -> list[Click]:
     """Turn a line into clicks, evenly spaced along it.
 

@@ -15,6 +15,7 @@ from geo_sam2.segmentation.prompts import (
     ObjectPrompts,
     clicks_along,
     decoder_steps,
+    read_label,
 )
 
 ON = Click(100.0, 200.0, FOREGROUND, 1)
@@ -90,3 +91,12 @@ def test_object_with_background_clicks_alone_has_no_foreground():
     assert not ObjectPrompts(clicks=(BESIDE,)).has_foreground
     assert ObjectPrompts(clicks=(BESIDE, ON)).has_foreground
     assert ObjectPrompts(boxes=(BOX,)).has_foreground
+
+
+@pytest.mark.parametrize(
+    ("value", "label"),
+    [(1, 1), (0, 0), (1.0, 1), (True, 1), (False, 0), ("1", 1), (" 0 ", 0)]
+    + [(value, None) for value in (2, -1, 0.5, "", "yes", "01", None, float("nan"), [1])],
+)
+def test_labels_of_all_field_types_are_read(value, label):
+    assert read_label(value) == label
