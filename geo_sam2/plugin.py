@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What QGIS holds of Geo-SAM2: wires the Processing provider, and later dock and actions.
+
+``unload`` undoes ``initGui`` in reverse. Ignorant of how anything is done.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qgis.core import QgsApplication
+
+from geo_sam2 import engine_session
+from geo_sam2.processing_provider import GeoSam2Provider
+
+if TYPE_CHECKING:
+    from qgis.gui import QgisInterface
+
+
+class GeoSam2Plugin:
+    """The plugin of one QGIS process.
+
+    Args:
+        iface: The desktop, or None where there is none (``qgis_process``).
+    """
+
+    def __init__(self, iface: QgisInterface | None) -> None:
+        self._iface = iface
+        self._provider: GeoSam2Provider | None = None
+
+    def initProcessing(self) -> None:  # the only call in qgis_process
+        """Add the algorithms to Processing."""
+        if self._provider is None:
+            self._provider = GeoSam2Provider()
+            # The registry owns it from here on.
+            QgsApplication.processingRegistry().addProvider(self._provider)
+
+    def initGui(self) -> None:
+        """Add what the desktop shows."""
+        self.initProcessing()
+
+    def unload(self) -> None:
+        """Take everything out again and end the engine, with a bound of some seconds."""
+        if self._provider is not None:
+            QgsApplication.processingRegistry().removeProvider(self._provider)
+            self._provider = None
+        engine_session.end()
