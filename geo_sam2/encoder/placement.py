@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -67,6 +68,9 @@ def place(
             "Set the raster's CRS first (Raster, Projections, Assign projection), or leave it out.",
         )
     own = _suggested_grid(dataset, target)
+    if not own.has_crs:  # GDAL leaves it out for RPCs; QGIS knows it
+        wkt, authid = crs_texts(source)
+        own = replace(own, crs_wkt=wkt, crs_authid=authid)
     turn = full_turn(target if target is not None else source)
     own = _across_the_antimeridian(dataset, own, target, turn)
     if sides is None:
@@ -208,6 +212,9 @@ def _warped(dataset: Any, grid: PixelGrid, target: Any, resampling: str) -> Any:
         height=grid.height,
         resampleAlg=resampling,
         errorThreshold=_ERROR_PX,
+        # Else guessed from each block's outline, so that rotated rasters are blurred, and by
+        # their edges bent, by a kernel that varies from block to block.
+        warpOptions=["XSCALE=1", "YSCALE=1"] if resampling == "bilinear" else [],
         dstAlpha=True,
     )
     if warped is None:
