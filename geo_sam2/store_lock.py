@@ -17,8 +17,8 @@ import socket
 import sys
 import time
 from dataclasses import asdict, dataclass
+from io import FileIO
 from pathlib import Path
-from typing import BinaryIO
 
 from geo_sam2.errors import GeoSam2Error, StoreError, StoreLockedError
 from geo_sam2.json_record import JsonRecord
@@ -80,7 +80,7 @@ class WriterLock:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._stream: BinaryIO | None = None
+        self._stream: FileIO | None = None
 
     def __enter__(self) -> WriterLock:
         self.take()
@@ -123,7 +123,7 @@ class WriterLock:
                 stream.truncate(0)
             stream.close()
 
-    def _decide(self, stream: BinaryIO) -> None:
+    def _decide(self, stream: FileIO) -> None:
         """Raise StoreLockedError unless the lock is ours now; what a dead holder left does not count."""
         is_locked = _lock(stream)
         holder = _read(stream)
@@ -146,9 +146,10 @@ class WriterLock:
         return StoreLockedError(f"The store {self._folder} is being written by {who}.", hint)
 
 
-def _open(path: Path) -> BinaryIO:
+def _open(path: Path) -> FileIO:
     try:
-        return path.open("ab+")
+        # Without a buffer, so that closing writes nothing and cannot fail on a full disk.
+        return path.open("ab+", buffering=0)
     except FileNotFoundError as error:
         raise StoreError(f"There is no feature store in {path.parent}.", "Choose another folder.") from error
     except OSError as error:
@@ -158,7 +159,7 @@ def _open(path: Path) -> BinaryIO:
         ) from error
 
 
-def _lock(stream: BinaryIO) -> bool | None:
+def _lock(stream: FileIO) -> bool | None:
     """Lock a file; False when somebody else holds it, None where files cannot be locked."""
     try:
         if sys.platform == "win32":
@@ -175,7 +176,7 @@ def _lock(stream: BinaryIO) -> bool | None:
     return True
 
 
-def _read(stream: BinaryIO) -> LockHolder | None:
+def _read(stream: FileIO) -> LockHolder | None:
     """Return who stands in the file; None when it is empty or damaged."""
     try:
         stream.seek(0)
@@ -184,7 +185,7 @@ def _read(stream: BinaryIO) -> LockHolder | None:
         return None
 
 
-def _write(stream: BinaryIO, holder: LockHolder) -> None:
+def _write(stream: FileIO, holder: LockHolder) -> None:
     # A full disk does not unlock the file; others only cannot name the holder then.
     with contextlib.suppress(OSError):
         stream.truncate(0)
@@ -192,7 +193,7 @@ def _write(stream: BinaryIO, holder: LockHolder) -> None:
         stream.flush()
 
 
-def _is_same_file(stream: BinaryIO, path: Path) -> bool:
+def _is_same_file(stream: FileIO, path: Path) -> bool:
     try:
         return os.path.samestat(os.fstat(stream.fileno()), path.stat())
     except OSError:
