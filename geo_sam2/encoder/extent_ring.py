@@ -58,10 +58,12 @@ def extent_ring(grid: PixelGrid, extent: Rectangle, crs: str = "") -> np.ndarray
         ring = outline
     else:
         to_map, to_extent = PointTransform(extent_crs, grid_crs), PointTransform(grid_crs, extent_crs)
+        raster = grid.to_map(_grid_outline(grid))
+        raster_there = to_extent(raster)
+        if _comes_back(to_map(raster_there), raster, full_turn(grid_crs)):
+            outline = rectangle_outline(_near(extent, raster_there, full_turn(extent_crs)))
+        # Else the raster is too large for the extent's CRS, and the extent must be small in it.
         ring = to_map(outline)
-        if not _comes_back(to_extent(ring), outline, full_turn(extent_crs)):
-            raster = to_extent(grid.to_map(_grid_outline(grid)))
-            ring = to_map(rectangle_outline(_near(extent, raster, full_turn(extent_crs))))
     if not np.isfinite(ring).all():
         raise GridError(_OUTSIDE, _OUTSIDE_HINT)
     ring_in_grid = grid.to_grid(_beside(ring, grid, full_turn(grid_crs)))
@@ -90,10 +92,9 @@ def _comes_back(back: np.ndarray, outline: np.ndarray, turn: float) -> bool:
 
 def _near(extent: Rectangle, raster_outline: np.ndarray, turn: float) -> Rectangle:
     """Return what of the extent lies near the raster's outline, both in the extent's CRS."""
-    finite = raster_outline[np.isfinite(raster_outline).all(axis=1)]
-    ring = unwrapped(finite, turn) if len(finite) else None
-    if ring is None:
-        raise GridError(_OUTSIDE, _OUTSIDE_HINT)
+    ring = unwrapped(raster_outline, turn)
+    if ring is None:  # round a pole: every longitude is near
+        return extent
     x_min, y_min, x_max, y_max = bounds_of(ring)
     margin_x, margin_y = (x_max - x_min) * _MARGIN, (y_max - y_min) * _MARGIN
     raster = (x_min - margin_x, y_min - margin_y, x_max + margin_x, y_max + margin_y)
