@@ -8,7 +8,6 @@ uses the copies alone.
 
 from __future__ import annotations
 
-import os
 import time
 from pathlib import Path
 from typing import Any
@@ -16,18 +15,11 @@ from typing import Any
 from qgis import utils as qgis_utils
 from qgis.core import (
     QgsCoordinateReferenceSystem,
-    QgsMapLayer,
-    QgsProcessing,
     QgsProcessingAlgorithm,
     QgsProcessingContext,
     QgsProcessingException,
     QgsProcessingFeedback,
-    QgsProcessingOutputLayerDefinition,
-    QgsProcessingUtils,
     QgsProject,
-    QgsProperty,
-    QgsRasterLayer,
-    QgsRectangle,
 )
 from qgis.PyQt.QtGui import QIcon
 
@@ -38,11 +30,12 @@ from geo_sam2.encoder.encode_job import EncodeJob
 from geo_sam2.encoder.encode_parameters import read_bands, read_range, read_resolution
 from geo_sam2.encoder.encode_report import EncodeReport, result_lines
 from geo_sam2.encoder.encode_request import EncodeRequest, EncodeResult, ModelChoice
+from geo_sam2.encoder.encode_values import EncodeValues, is_in_processing_folder
 from geo_sam2.encoder.extent_ring import extent_ring
 from geo_sam2.encoder.model_file import checkpoint_file, model_file
 from geo_sam2.encoder.raster_source import RasterRequest
 from geo_sam2.encoder.shown_bands import shown_bands
-from geo_sam2.errors import CancelledError, EncodeRequestError, GeoSam2Error
+from geo_sam2.errors import CancelledError, GeoSam2Error
 from geo_sam2.grid import PixelGrid
 from geo_sam2.icon_files import icon
 from geo_sam2.runtime import model_catalogue
@@ -103,6 +96,21 @@ class EncodeAlgorithm(QgsProcessingAlgorithm):
 
     # Main thread
 
+    def checkParameterValues(
+        self, parameters: dict[str, Any], context: QgsProcessingContext
+    ) -> tuple[bool, str]:
+        """Say what is wrong with raster and extent in a sentence, where QGIS names the parameter only."""
+        is_ok, text = super().checkParameterValues(parameters, context)
+        if is_ok:
+            return True, ""
+        values = EncodeValues(self, parameters, context)
+        try:
+            values.raster_layer()
+            values.extent()
+        except GeoSam2Error as error:
+            return False, str(error)
+        return False, text
+
     def prepareAlgorithm(
         self, parameters: dict[str, Any], context: QgsProcessingContext, feedback: QgsProcessingFeedback
     ) -> bool:
@@ -114,7 +122,7 @@ class EncodeAlgorithm(QgsProcessingAlgorithm):
         return True
 
     def _prepare(self, parameters: dict[str, Any], context: QgsProcessingContext) -> None:
-        values = _Values(self, parameters, context)
+        values = EncodeValues(self, parameters, context)
         layer = values.raster_layer()
         model = self._model_choice(values)
         folder = values.output_folder()
@@ -130,7 +138,7 @@ class EncodeAlgorithm(QgsProcessingAlgorithm):
             folder=folder,
             stores_folder=settings.stores_folder(),
             shown_bands=shown_bands(layer),
-            beside_raster=not _is_in_temporary_folder(layer.source()),
+            beside_raster=not is_in_processing_folder(layer.source()),
             batch_size=self.parameterAsInt(parameters, names.BATCH_SIZE, context),
             overwrite=self.parameterAsBool(parameters, names.OVERWRITE, context),
         )
@@ -139,7 +147,7 @@ class EncodeAlgorithm(QgsProcessingAlgorithm):
         self._is_to_load = self.parameterAsBool(parameters, names.LOAD, context)
         self._engine = engine_session.client()
 
-    def _model_choice(self, values: _Values) -> ModelChoice:
+    def _model_choice(self, values: EncodeValues) -> ModelChoice:
         """Return the weights that MODEL and CHECKPOINT mean together."""
         model_id = values.text(names.MODEL)
         checkpoint = values.text(names.CHECKPOINT)
@@ -217,127 +225,6 @@ class EncodeAlgorithm(QgsProcessingAlgorithm):
             feedback.pushInfo(store_loading.load_store(folder, QgsProject.instance()))
         except GeoSam2Error as error:  # the store is whole all the same
             feedback.reportError(str(error))
-
-
-class _Values:
-    """Reads parameters on the main thread; raises GeoSam2Errors where QGIS would give zeros."""
-
-    def __init__(
-        self, algorithm: QgsProcessingAlgorithm, parameters: dict[str, Any], context: QgsProcessingContext
-    ) -> None:
-        self._algorithm = algorithm
-        self._parameters = parameters
-        self._context = context
-
-    def raw(self, name: str) -> Any:
-        """Return a value as it was given; None where it was not."""
-        value = self._parameters.get(name)
-        if isinstance(value, QgsProperty):
-            value, _ = value.value(self._context.expressionContext())
-        return value
-
-    def text(self, name: str) -> str:
-        """Return a value as text, or its default."""
-        definition = self._algorithm.parameterDefinition(name)
-        if definition.type() == "enum":
-            return self._algorithm.parameterAsEnumString(self._parameters, name, self._context)
-        return self._algorithm.parameterAsString(self._parameters, name, self._context)
-
-    def raster_layer(self) -> QgsRasterLayer:
-        """Return the raster layer to encode.
-
-        Raises:
-            EncodeRequestError: There is none, or GDAL does not open it.
-        """
-        layer = self._algorithm.parameterAsRasterLayer(self._parameters, names.INPUT, self._context)
-        if layer is None:
-            raise self._no_raster()
-        if layer.providerType() != "gdal":
-            raise EncodeRequestError(
-                f"The layer “{layer.name()}” comes from a service ({layer.providerType()});"
-                " only rasters that GDAL opens can be encoded so far.",
-                "Save what you need of it as a GeoTIFF and encode that.",
-            )
-        return layer
-
-    def _no_raster(self) -> EncodeRequestError:
-        given = self.raw(names.INPUT)
-        text = given.name() if isinstance(given, QgsMapLayer) else str(given)
-        other = self._algorithm.parameterAsLayer(self._parameters, names.INPUT, self._context)
-        if other is not None:
-            return EncodeRequestError(f"“{text}” is no raster layer.", "Choose a raster as INPUT.")
-        return EncodeRequestError(
-            f"The raster “{text}” cannot be opened.", "Check that the file is there and is a raster."
-        )
-
-    def target_crs_wkt(self) -> str:
-        """Return the target CRS as WKT2, empty where none is given.
-
-        Raises:
-            EncodeRequestError: It is no CRS.
-        """
-        given = self.raw(names.CRS)
-        if given is None or given == "" or given == QgsCoordinateReferenceSystem():
-            return ""
-        crs = self._algorithm.parameterAsCrs(self._parameters, names.CRS, self._context)
-        if not crs.isValid():
-            raise EncodeRequestError(f"“{given}” is no CRS.", "Give it as EPSG:32633, or leave it out.")
-        return _wkt(crs)
-
-    def extent(self) -> tuple[tuple[float, float, float, float] | None, str]:
-        """Return (x_min, y_min, x_max, y_max) and its CRS as WKT; None for all of the raster.
-
-        The WKT is empty where nobody told the CRS: it is that of the raster then.
-
-        Raises:
-            EncodeRequestError: It is no extent.
-        """
-        given = self.raw(names.EXTENT)
-        if given is None or given == "":
-            return None, ""
-        extent = self._algorithm.parameterAsExtent(self._parameters, names.EXTENT, self._context)
-        if extent.isNull() or extent.isEmpty():
-            raise EncodeRequestError(
-                f"The extent “{_extent_text(given)}” is empty or no extent.",
-                "Give it as x_min,x_max,y_min,y_max [EPSG:code], or leave it out to encode all.",
-            )
-        crs = self._algorithm.parameterAsExtentCrs(self._parameters, names.EXTENT, self._context)
-        corners = (extent.xMinimum(), extent.yMinimum(), extent.xMaximum(), extent.yMaximum())
-        return corners, _wkt(crs) if crs.isValid() else ""
-
-    def output_folder(self) -> Path | None:
-        """Return the store's folder, None for the default place.
-
-        Raises:
-            EncodeRequestError: It is temporary.
-        """
-        given = self.raw(names.OUTPUT)
-        if isinstance(given, QgsProcessingOutputLayerDefinition):
-            given, _ = given.sink.value(self._context.expressionContext())
-        text = str(given or "").strip()
-        if not text:
-            return None
-        if text == QgsProcessing.TEMPORARY_OUTPUT or _is_in_temporary_folder(text):
-            raise EncodeRequestError(
-                "A feature store cannot be temporary: hours of work would vanish with QGIS.",
-                "Choose a folder that stays, or leave OUTPUT empty.",
-            )
-        return Path(text).expanduser().absolute()
-
-
-def _wkt(crs: QgsCoordinateReferenceSystem) -> str:
-    return str(crs.toWkt(QgsCoordinateReferenceSystem.WktVariant.WKT_PREFERRED))
-
-
-def _extent_text(given: Any) -> str:
-    return str(given.toString(6)) if isinstance(given, QgsRectangle) else str(given)
-
-
-def _is_in_temporary_folder(path: str) -> bool:
-    """Say whether a path lies where Processing deletes everything when QGIS ends."""
-    temporary = os.path.realpath(QgsProcessingUtils.tempFolder())
-    place = os.path.realpath(path)
-    return place == temporary or place.startswith(temporary + os.sep)
 
 
 def _outputs(result: EncodeResult) -> dict[str, Any]:

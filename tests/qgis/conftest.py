@@ -15,6 +15,8 @@ import tempfile
 from pathlib import Path
 from types import SimpleNamespace
 
+import pytest
+
 # Starts nothing yet: that waits for pytest to take it as a plugin, below.
 import pytest_qgis.plugin
 
@@ -51,3 +53,14 @@ _load_settings = pytest_qgis.plugin._load_qgis_settings
 pytest_qgis.plugin._load_qgis_settings = lambda _config: _load_settings(SimpleNamespace(rootpath=_session))
 
 pytest_plugins = ["pytestqt.plugin", "pytest_qgis.plugin"]
+
+
+@pytest.fixture
+def fake_engine(tmp_path):
+    """Let the algorithms of this test use a fake engine; returns the journal of what it encodes."""
+    # Not at the top: these import QGIS, which must find the ground laid.
+    from tests.qgis.engines import fake_engine_command, session_of
+
+    journal = tmp_path / "journal.txt"
+    with session_of(fake_engine_command(journal=journal), tmp_path / "engine.log"):
+        yield journal

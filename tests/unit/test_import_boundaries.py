@@ -60,6 +60,7 @@ QGIS = (
     "processing_provider.py",
     "settings.py",
     "store_loading.py",
+    "encoder/encode_values.py",
     "encoder/shown_bands.py",
     "segmentation/measures.py",
     "segmentation/object_fields.py",
