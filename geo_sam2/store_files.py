@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from geo_sam2.errors import DamagedTileError, StoreError
+from geo_sam2.errors import StoreError
 from geo_sam2.store_geopackage import create_index_file
 from geo_sam2.store_index import REBUILT, TileRecord, TileState, put_records
 from geo_sam2.store_manifest import TILES_NAME, StoreManifest, TileFileName, inside
@@ -46,7 +46,7 @@ class TileFile:
 
 
 def list_tile_files(folder: Path) -> list[TileFile]:
-    """Return the tile files of a store, in the order of their generations; links do not count.
+    """Return what has the name of a tile, in the order of generations; links are not followed.
 
     Raises:
         StoreError: The folder cannot be read, or leads out of the store.
@@ -54,7 +54,7 @@ def list_tile_files(folder: Path) -> list[TileFile]:
     found = []
     for file, entry in _entries(folder):
         name = TileFileName.parse(file)
-        if name is not None and entry.is_file(follow_symlinks=False):
+        if name is not None and not entry.is_dir(follow_symlinks=False):
             found.append(TileFile(file, name, entry.stat(follow_symlinks=False).st_size))
     return sorted(found, key=lambda tile: tile.name.generation)
 
@@ -67,6 +67,16 @@ def remove_unfinished(folder: Path) -> None:
     for path in folder.glob("*.tmp*"):
         if _UNFINISHED.match(path.name):
             remove_file(path)
+
+
+def remove_tile_file(folder: Path, file: str) -> bool:
+    """Remove a tile file, or the link that has its name; False when it is held for longer than one waits.
+
+    Raises:
+        StoreError: Its folder leads out of the store.
+    """
+    path = folder / file
+    return remove_file(inside(folder, path.parent.relative_to(folder).as_posix()) / path.name)
 
 
 def remove_file(path: Path) -> bool:
@@ -91,7 +101,7 @@ def record_of(folder: Path, manifest: StoreManifest, tile: TileFile) -> TileReco
     """Return the row of a tile file, from its header; None when it is no whole tile of this store."""
     try:
         header = read_tile_header(inside(folder, tile.file))
-    except DamagedTileError:
+    except StoreError:  # damaged, or a link out of the store
         return None
     window = header.window
     is_ours = header.store == manifest.uuid and tile.name.place == (window.level, window.xoff, window.yoff)

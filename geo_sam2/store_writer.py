@@ -19,7 +19,7 @@ from geo_sam2.store_files import (
     list_tile_files,
     record_of,
     records_from_tiles,
-    remove_file,
+    remove_tile_file,
     remove_unfinished,
     write_index,
 )
@@ -233,7 +233,7 @@ class StoreWriter:
         """Remove files whose rows have gone on; one that is held stays for the next time."""
         if self._unwritten:
             return
-        self._to_remove = {file for file in self._to_remove if not remove_file(tile_path(self._folder, file))}
+        self._to_remove = {file for file in self._to_remove if not remove_tile_file(self._folder, file)}
 
 
 def _is_newer(name: TileFileName, old: TileFileName | None) -> bool:

@@ -63,6 +63,13 @@ def encode(store, windows=None, batch=1, on_tile=lambda window: None):
         return missing
 
 
+def encode_some(store, count):
+    """Ask for all windows and encode the first few of what is missing, as a job that is cancelled."""
+    with store.writer() as writer:
+        for window in writer.add_pending(store.tiling)[:count]:
+            writer.record([write_tile(store, window, writer.next_generation(window))])
+
+
 def check_whole_tiles(store):
     """Fail unless every tile that is said to be done is there, byte by byte."""
     for record in store.index.records([TileState.DONE]):
