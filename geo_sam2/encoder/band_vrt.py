@@ -169,12 +169,14 @@ def _add_band(vrt: Any, data_type: int, sources: Sequence[str], options: Sequenc
 
 def _source_xml(raster: OpenRaster, band: str, more: str = "") -> str:
     kind = "ComplexSource" if more else "SimpleSource"
+    # Not shared: what one thread opens, another reads, while a third may have the same file open
+    # (https://gdal.org/drivers/raster/vrt.html, "Multi-threading issues").
     options = "".join(
         f"<OOI key={quoteattr(key)}>{escape(value)}</OOI>"
         for key, _, value in (option.partition("=") for option in raster.open_options)
     )
     return (
-        f'<{kind}><SourceFilename relativeToVRT="0">{escape(raster.name)}</SourceFilename>'
+        f'<{kind}><SourceFilename relativeToVRT="0" shared="0">{escape(raster.name)}</SourceFilename>'
         f"{f'<OpenOptions>{options}</OpenOptions>' if options else ''}"
         f"<SourceBand>{band}</SourceBand>{more}</{kind}>"
     )

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -107,3 +108,23 @@ def test_same_raster_gives_the_same_samples(tmp_path):
     low, high = np.percentile(values, (2, 98))
     assert told[0].stretch.minimum[0] == pytest.approx(low, abs=10)
     assert told[0].stretch.maximum[0] == pytest.approx(high, abs=10)
+
+
+def test_sources_of_one_file_are_read_by_several_threads_at_once(tmp_path):
+    """Opened on one thread, as a job does it, and read by one each."""
+    values = np.random.default_rng(8).integers(0, 9999, (3, 1500, 1500), dtype=np.uint16)
+    path = make_raster(tmp_path / "r.tif", values, options=["COMPRESS=LZW", "INTERLEAVE=PIXEL"], nodata=5)
+    sources = [GdalRasterSource.open(RasterRequest(path)) for _ in range(4)]
+
+    def read(numbered):
+        number, source = numbered
+        offsets = np.random.default_rng(number).integers(0, 1400, (60, 2))
+        with source:
+            blocks = [source.read_values(TileWindow(0, int(x), int(y), 100, 100)) for x, y in offsets]
+        return all(
+            np.array_equal(block.values, values[:, y : y + 100, x : x + 100])
+            for block, (x, y) in zip(blocks, offsets)
+        )
+
+    with ThreadPoolExecutor(4) as threads:
+        assert list(threads.map(read, enumerate(sources))) == [True] * 4
