@@ -7,7 +7,8 @@ encode and a decode says where pixels have come to lie, to the pixel.
 
 Run as ``python -I fake_engine.py [launcher options]``. Environment variables:
 
-- FAKE_ENGINE_JOURNAL: a file to which each window that was encoded adds a line
+- FAKE_ENGINE_JOURNAL: a file that gets a line when the engine starts, with its pid, and one for each
+  window just before its tile is written
 - FAKE_ENGINE_SECONDS: how long a window takes
 - FAKE_ENGINE_GATE: the port of a test's gate, passed before each batch
 - FAKE_ENGINE_FAIL: ``<error>:<xoff>:<yoff>`` raises that error when it comes to this window
@@ -229,6 +230,7 @@ def _journal(line):
 def load():
     from geo_sam2.engine.operation import Operation, Operations
 
+    _journal(f"pid {os.getpid()}")
     if "FAKE_ENGINE_FILE_LIMIT" in os.environ:
         import resource
 
