@@ -9,8 +9,9 @@ from qgis.PyQt.QtGui import QIcon
 from geo_sam2 import __version__
 from geo_sam2.encoder.encode_algorithm import EncodeAlgorithm
 from geo_sam2.icon_files import ICON_FOLDER, icon
+from geo_sam2.segmentation.segment_prompts_algorithm import SegmentPromptsAlgorithm
 
-_ALGORITHMS = (EncodeAlgorithm,)
+_ALGORITHMS = (EncodeAlgorithm, SegmentPromptsAlgorithm)
 
 
 class GeoSam2Provider(QgsProcessingProvider):
