@@ -14,9 +14,11 @@ Standard library and NumPy only. The engine reads the manifest and tiles, never 
 
 from __future__ import annotations
 
+import contextlib
 import platform
 import sqlite3
 import tempfile
+import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import replace
@@ -25,7 +27,13 @@ from pathlib import Path
 import numpy as np
 
 from geo_sam2.encoder.tiling import Tiling
-from geo_sam2.errors import DamagedIndexError, StoreError, StoreExistsError, StoreMismatchError
+from geo_sam2.errors import (
+    DamagedIndexError,
+    StoreError,
+    StoreExistsError,
+    StoreLockedError,
+    StoreMismatchError,
+)
 from geo_sam2.model_info import ModelInfo
 from geo_sam2.source_info import SourceInfo
 from geo_sam2.store_aside import recover
@@ -61,6 +69,12 @@ __all__ = [
     "TileWindow",
     "read_tile_window",
 ]
+
+# Marking a tile may happen while a person waits.
+_MARK_TIMEOUT_S = 1.0
+# Another process that has the writer's lock rebuilds a damaged index itself, first of all.
+_REBUILD_PATIENCE_S = 3.0
+_REBUILD_STEP_S = 0.1
 
 _OVERWRITE = "Choose another folder, or let it be overwritten."
 
@@ -234,10 +248,11 @@ class FeatureStore:
         been encoded again meanwhile.
 
         Returns:
-            Whether the index was changed; False as well where it cannot be written.
+            Whether the index was changed; False as well where it cannot be written, or is held by
+            another program: the tile will be found damaged again.
         """
         try:
-            with writing(inside(self.folder, INDEX_NAME)) as connection:
+            with writing(inside(self.folder, INDEX_NAME), _MARK_TIMEOUT_S) as connection:
                 return mark_failed(connection, record)
         except StoreError:
             return False
@@ -279,11 +294,27 @@ class FeatureStore:
             with WriterLock(self.folder):
                 rebuild_index(self.folder, self.manifest, path)
                 return TileIndex(path)
+        except StoreLockedError:
+            rebuilt = self._rebuilt_by_writer(path)
         except StoreError:
+            rebuilt = None  # the medium cannot be written
+        if rebuilt is None:
             self._spare = tempfile.TemporaryDirectory(prefix="geo_sam2_index_")
             spare = Path(self._spare.name) / INDEX_NAME
             rebuild_index(self.folder, self.manifest, spare)
-            return TileIndex(spare)
+            rebuilt = TileIndex(spare)
+        return rebuilt
+
+    def _rebuilt_by_writer(self, path: Path) -> TileIndex | None:
+        """Wait a little for the index that whoever holds the writer's lock makes."""
+        index = TileIndex(path)
+        deadline = time.monotonic() + _REBUILD_PATIENCE_S
+        while time.monotonic() < deadline:
+            with contextlib.suppress(DamagedIndexError):
+                index.counts()
+                return index
+            time.sleep(_REBUILD_STEP_S)
+        return None
 
 
 def _refuse_occupied(folder: Path) -> None:

@@ -71,11 +71,8 @@ def writing(path: Path, timeout_s: float = BUSY_TIMEOUT_S) -> Iterator[sqlite3.C
 
 def use_rollback_journal(path: Path) -> None:
     """Switch an index back that QGIS left with a write-ahead log, unless it is at work with it."""
-    with (
-        contextlib.suppress(StoreError),
-        _translated(path),
-        _connected(path, "mode=rw", timeout_s=0) as connection,
-    ):
+    unless_in_use = contextlib.suppress(StoreError)
+    with unless_in_use, _translated(path), _connected(path, "mode=rw", timeout_s=0) as connection:
         connection.execute("PRAGMA journal_mode=DELETE").fetchall()
 
 

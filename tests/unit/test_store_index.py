@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import struct
+import threading
 from dataclasses import replace
 
 import numpy as np
@@ -261,6 +262,30 @@ def test_index_that_goes_while_a_store_is_open_is_rebuilt(store):
     assert len(store.index) == 6
     (store.folder / "tiles.gpkg").unlink()
     assert len(store.index) == 6
+
+
+def test_index_that_goes_while_somebody_writes_is_the_writers_to_rebuild(store):
+    with store.writer() as writer:
+        writer.add_pending(store.tiling)
+        (store.folder / "tiles.gpkg").unlink()
+        later = threading.Timer(
+            0.3, writer.record, [[TileRecord(store.tiling.window(0, 0), TileState.EMPTY)]]
+        )
+        later.start()
+        index = FeatureStore.open(store.folder).index
+        later.join()
+        assert index.path == store.folder / "tiles.gpkg"
+        assert index.counts()[TileState.PENDING] == 5
+
+
+def test_index_that_a_silent_writer_does_not_rebuild_is_rebuilt_elsewhere(store, monkeypatch):
+    monkeypatch.setattr("geo_sam2.feature_store._REBUILD_PATIENCE_S", 0.1)
+    encode(store)
+    with store.writer():
+        (store.folder / "tiles.gpkg").unlink()
+        opened = FeatureStore.open(store.folder)
+        assert opened.index.counts()[TileState.DONE] == 6
+        assert opened.index.path.parent != store.folder
 
 
 def test_journal_of_a_lost_index_is_not_played_into_the_new_one(store):
