@@ -15,12 +15,15 @@ export UV_CACHE_DIR ?= $(CURDIR)/build/uv-cache
 engine_python = $$(cat $(ENVIRONMENT)/interpreter)
 in_engine = OMP_WAIT_POLICY=PASSIVE PYTHONPATH=$(CURDIR):$(CURDIR)/$(ENGINE_PACKAGES) $(engine_python)
 
-.PHONY: help setup test test-unit test-qgis test-engine test-install lint format bench evaluate-demo clean
+.PHONY: help setup demo test test-unit test-qgis test-engine test-install lint format bench evaluate-demo clean
 
 help:  ## Say what can be made
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile
 
 setup: $(VENV)/ready $(LINT_VENV)/ready $(ENGINE_PACKAGES)/ready  ## Install all that the other targets need
+
+demo: $(VENV)/ready $(ENVIRONMENT)/interpreter  ## Encode real imagery, segment clicks on it, draw what came out
+	$(VENV)/bin/python scripts/make_demo.py
 
 test: test-unit test-qgis test-engine test-install  ## Run all tests
 
@@ -45,7 +48,7 @@ format: $(LINT_VENV)/ready  ## Put the code into shape
 	$(LINT_VENV)/bin/ruff check --fix .
 	$(LINT_VENV)/bin/ruff format .
 
-bench: $(ENGINE_PACKAGES)/ready  ## Measure speed against upstream; writes benchmarks/results.json
+bench: $(ENGINE_PACKAGES)/ready $(VENV)/ready  ## Measure speed and memory; writes benchmarks/results.json
 	$(in_engine) -m benchmarks
 
 evaluate-demo: $(ENGINE_PACKAGES)/ready  ## Measure the demo model; adds to benchmarks/results.json
