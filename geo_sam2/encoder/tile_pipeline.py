@@ -10,6 +10,7 @@ how the store was chosen.
 from __future__ import annotations
 
 import datetime
+import functools
 import logging
 import queue
 import shutil
@@ -36,6 +37,7 @@ from geo_sam2.tile_window import TileWindow
 LOG = logging.getLogger(__name__)
 
 _REQUESTS_IN_FLIGHT = 2
+_READ_AHEAD = 8
 # One unreadable block is a hole in the store; so many in a row are a raster that has gone.
 _FAILURES_IN_A_ROW = 8
 # Empty windows cost no engine time; their rows wait for each other, to spare the disk.
@@ -108,7 +110,7 @@ class _Batch:
 
 @dataclass(frozen=True)
 class _Answer:
-    batch: _Batch
+    request_id: int
 
 
 class TilePipeline:
@@ -136,7 +138,7 @@ class TilePipeline:
         self._events: queue.SimpleQueue[object] = queue.SimpleQueue()
         self._read: deque[tuple[TileWindow, np.ndarray]] = deque()
         self._again: deque[tuple[TileWindow, np.ndarray]] = deque()
-        self._in_flight: list[_Batch] = []
+        self._in_flight: dict[int, _Batch] = {}
         self._rows: list[TileRecord] = []
         self._has_read_all = False
         self._failures_in_a_row = 0
@@ -153,7 +155,9 @@ class TilePipeline:
             EngineDiedError: The engine ended; the windows that it had are still to do.
             RasterReadError: Several windows in a row cannot be read.
         """
-        ahead = (_REQUESTS_IN_FLIGHT + 1) * self._task.batch_size
+        size = self._task.batch_size
+        # Beyond what is sent only some: the rest of a large batch is read while two others are encoded.
+        ahead = _REQUESTS_IN_FLIGHT * size + min(size, _READ_AHEAD)
         self._reader = ReadAhead(source, windows, ahead, self._events)
         self._total = len(windows)
         self._pace = Pace(time.monotonic())
@@ -183,7 +187,7 @@ class TilePipeline:
         if isinstance(event, WindowRead):
             self._handle_read(event)
         elif isinstance(event, _Answer):
-            self._handle_answer(event.batch)
+            self._handle_answer(event)
         elif isinstance(event, ReadingEnded):
             self._has_read_all = True
             if event.error is not None:
@@ -214,7 +218,7 @@ class TilePipeline:
             self._send_batch(items)
 
     def _send_batch(self, items: list[tuple[TileWindow, np.ndarray]]) -> None:
-        under_way = sum(len(batch.items) for batch in self._in_flight) + len(items)
+        under_way = sum(len(batch.items) for batch in self._in_flight.values()) + len(items)
         self._refuse_full_disk(under_way * self._task.tile_bytes)
         fields = {
             "type": "encode",
@@ -226,9 +230,11 @@ class TilePipeline:
             ],
         }
         images = {f"image_{index}": pixels for index, (_, pixels) in enumerate(items)}
-        batch = _Batch(tuple(items), self._task.engine.request(fields, images))
-        self._in_flight.append(batch)
-        batch.future.add_done_callback(lambda _: self._events.put(_Answer(batch)))
+        future = self._task.engine.request(fields, images)
+        self._in_flight[future.request_id] = _Batch(tuple(items), future)
+        # By its number: a callback that holds the batch would keep its pixels until Python looks for cycles.
+        answer, events = _Answer(future.request_id), self._events
+        future.add_done_callback(lambda _: events.put(answer))
 
     def _refuse_full_disk(self, needed_bytes: int) -> None:
         free_bytes = shutil.disk_usage(self._task.folder).free
@@ -240,8 +246,8 @@ class TilePipeline:
 
     # From the engine to the index
 
-    def _handle_answer(self, batch: _Batch) -> None:
-        self._in_flight.remove(batch)
+    def _handle_answer(self, answer: _Answer) -> None:
+        batch = self._in_flight.pop(answer.request_id)
         try:
             result = batch.future.result()
         except FeatureValueError as error:
@@ -285,13 +291,13 @@ class TilePipeline:
 
     def _wind_down(self) -> None:
         """Cancel what is under way and record what the engine finishes all the same."""
-        for batch in self._in_flight:
+        for batch in self._in_flight.values():
             batch.future.cancel_request()
         deadline_s = time.monotonic() + _WIND_DOWN_S
         while self._in_flight and time.monotonic() < deadline_s:
             event = self._next_event(STEP_S)
             if isinstance(event, _Answer):
-                self._try(lambda event=event: self._handle_answer(event.batch))  # type: ignore[misc]
+                self._try(functools.partial(self._handle_answer, event))
         self._try(self._write_rows)
 
     def _try(self, action: Callable[[], None]) -> None:
