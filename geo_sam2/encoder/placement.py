@@ -17,7 +17,7 @@ import numpy as np
 from osgeo import gdal
 
 from geo_sam2.encoder.crs import crs_texts, full_turn, read_crs
-from geo_sam2.encoder.extent_outline import rectangle_outline, unwrapped
+from geo_sam2.encoder.extent_outline import bounds_of, rectangle_outline, unwrapped
 from geo_sam2.encoder.gdal_calls import ask
 from geo_sam2.encoder.tiling import Tiling
 from geo_sam2.errors import RasterReadError
@@ -67,12 +67,10 @@ def place(
             f"The raster has no coordinate reference system, so {wish} means nothing for it.",
             "Set the raster's CRS first (Raster, Projections, Assign projection), or leave it out.",
         )
-    own = _suggested_grid(dataset, target)
-    if not own.has_crs:  # GDAL leaves it out for RPCs; QGIS knows it
-        wkt, authid = crs_texts(source)
-        own = replace(own, crs_wkt=wkt, crs_authid=authid)
-    turn = full_turn(target if target is not None else source)
-    own = _across_the_antimeridian(dataset, own, target, turn)
+    crs = target if target is not None else source
+    own = _grid_across_the_antimeridian(dataset, target, full_turn(crs)) or _suggested_grid(dataset, target)
+    wkt, authid = crs_texts(crs)  # GDAL's suggestion leaves it out for RPCs
+    own = replace(own, crs_wkt=wkt, crs_authid=authid)
     if sides is None:
         # GCPs and RPCs alone: no mixing is asked for beyond what the new grid needs.
         return _warped(dataset, own, target, "bilinear"), _checked(own)
@@ -119,7 +117,8 @@ def _suggested_grid(dataset: Any, target: Any) -> PixelGrid:
     warped, message = ask(
         gdal.AutoCreateWarpedVRT, dataset, None, wkt, gdal.GRA_NearestNeighbour, _QGIS_ERROR_PX
     )
-    if warped is None:
+    if warped is None or warped.RasterXSize < 1 or warped.RasterYSize < 1:
+        message = message or "there it would have no pixels"
         name = target.GetName() if target is not None else "its CRS"
         raise RasterReadError(
             f"The raster cannot be placed in {name}: {message.rstrip('.')}.",
@@ -128,37 +127,34 @@ def _suggested_grid(dataset: Any, target: Any) -> PixelGrid:
     return native_grid(warped)
 
 
-def _across_the_antimeridian(dataset: Any, own: PixelGrid, target: Any, turn: float) -> PixelGrid:
-    """Return a grid that runs on beyond 180° where GDAL's goes round the Earth instead.
+def _grid_across_the_antimeridian(dataset: Any, target: Any, turn: float) -> PixelGrid | None:
+    """Return a grid that runs on beyond 180°, or None where none has to.
 
     In a geographic CRS, a raster across the antimeridian has pixels near -180 and near 180, and
-    GDAL's suggestion holds all that is between them. Longitudes beyond 180 mean the same to
+    GDAL's suggestion goes round the Earth between them. Longitudes beyond 180 mean the same to
     PROJ and to QGIS and keep the raster in one piece.
     """
-    x_min, y_min, x_max, y_max = own.bounds()
-    if x_max - x_min < turn / 2:
-        return own
+    if math.isinf(turn):
+        return None
     transformer, _ = ask(gdal.Transformer, dataset, None, _transform_options(target))
     if transformer is None:
-        return own
+        return None
     width, height = dataset.RasterXSize, dataset.RasterYSize
     outline = rectangle_outline((0.0, 0.0, float(width), float(height)))
     moved, _ = ask(transformer.TransformPoints, False, outline.tolist())
     points, are_fine = moved if moved is not None else ([], [])
     if not are_fine or not all(are_fine):
-        return own
-    ring = unwrapped(np.array(points)[:, :2], turn)
-    if ring is None:  # around a pole: there the raster does touch all longitudes
-        return own
-    (x_min, y_min), (x_max, y_max) = ring.min(axis=0), ring.max(axis=0)
-    if x_max - x_min >= own.bounds()[2] - own.bounds()[0]:
-        return own
+        return None
+    torn = np.array(points)[:, :2]
+    ring = unwrapped(torn, turn)
+    # Around a pole a raster does touch all longitudes.
+    if ring is None or np.abs(ring - torn).max() < turn / 2:
+        return None
+    x_min, y_min, x_max, y_max = bounds_of(ring)
     # GDALSuggestedWarpOutput2's rule: as many pixels along the diagonal as there were.
     side = math.hypot(x_max - x_min, y_max - y_min) / math.hypot(width, height)
-    return _resized(
-        PixelGrid(1, 1, (x_min, x_max - x_min, 0, y_max, 0, y_min - y_max), own.crs_wkt, own.crs_authid),
-        (side, side),
-    )
+    whole = PixelGrid(1, 1, (x_min, x_max - x_min, 0.0, y_max, 0.0, y_min - y_max), "", "")
+    return _resized(whole, (side, side))
 
 
 def _transform_options(target: Any) -> list[str]:

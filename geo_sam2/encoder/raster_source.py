@@ -65,10 +65,12 @@ class GdalRasterSource:
 
     def __init__(self, request: RasterRequest, name: str, bands: tuple[int, ...], vrt: BandVrt) -> None:
         """Take what ``open`` has opened."""
+        placed, self.grid = place(vrt.dataset, request.target_crs_wkt, request.resolution)
+        # In this order, because attributes go in the order in which they came: the warped dataset
+        # reads from the other one.
+        self._pixels: Any = BandVrt(placed, vrt.value_count, vrt.nodata_rule)
         self._vrt = vrt
         self._name = name
-        placed, self.grid = place(vrt.dataset, request.target_crs_wkt, request.resolution)
-        self._pixels: Any = BandVrt(placed, vrt.value_count, vrt.nodata_rule)
         self.bands = bands
         self.nodata_rule = vrt.nodata_rule
         self._stretch: Stretch | None = request.stretch

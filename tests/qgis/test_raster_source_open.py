@@ -18,7 +18,7 @@ from qgis.core import QgsRasterLayer
 from geo_sam2.encoder.raster_source import GdalRasterSource, RasterRequest
 from geo_sam2.errors import RasterReadError
 from geo_sam2.tile_window import TileWindow
-from tests.qgis.rasters import gdal_exceptions, make_raster
+from tests.qgis.rasters import crs_of, gdal_exceptions, make_raster
 
 PIXELS = np.random.default_rng(7).integers(0, 255, (3, 40, 50), dtype=np.uint8)
 PLACE = {"geotransform": (528000.0, 0.5, 0.0, 4978000.0, 0.0, -0.5), "epsg": 32612}
@@ -281,15 +281,15 @@ def test_other_raster_has_another_fingerprint_or_a_named_difference(path, tmp_pa
 
 
 def test_crs_in_the_words_of_others_is_recognised(path, tmp_path):
-    """A CRS without authority, as a world file's .prj has it."""
-    plain = osr.SpatialReference()
-    plain.SetFromUserInput("EPSG:32612")
-    plain.MorphToESRI()
-    other = make_raster(tmp_path / "esri.tif", PIXELS, geotransform=PLACE["geotransform"])
-    dataset = gdal.Open(other, gdal.GA_Update)
-    dataset.SetProjection(plain.ExportToWkt())
-    dataset = None
-    assert info(other).grid.crs_authid == "EPSG:32612"
+    """Esri's names and no authority, as in the .prj beside many a raster."""
+    theirs = crs_of(32612)
+    theirs.MorphToESRI()
+    name = str(tmp_path / "theirs.vrt")
+    vrt = gdal.Translate(name, path)
+    vrt.SetProjection(theirs.ExportToWkt())
+    vrt = None
+    assert gdal.Open(name).GetSpatialRef().GetAuthorityCode(None) is None
+    assert info(name).grid.crs_authid == "EPSG:32612"
 
 
 def test_custom_crs_has_no_name_but_a_text(tmp_path):

@@ -56,8 +56,13 @@ RPC = {
     }
 }
 ACROSS_180 = {"geotransform": (179.99, 1e-5, 0.0, 10.0, 0.0, -1e-5), "epsg": 4326}
-# The 180th meridian is at 834,000 east here.
-UTM_ACROSS_180 = {"geotransform": (833000.0, 2.0, 0.0, 1000000.0, 0.0, -2.0), "epsg": 32660}
+# The 180th meridian runs through the middle: it is at 829,870 east in this row of the zone.
+UTM_ACROSS_180 = {"geotransform": (828500.0, 2.0, 0.0, 1000000.0, 0.0, -2.0), "epsg": 32660}
+# The same for CRSs whose rasters GDAL's suggestion would spread round the Earth: a Mercator
+# projection of the Pacific, and one of Antarctica beside its pole.
+PACIFIC_ACROSS_180 = {"geotransform": (2800000.0, 800.0, 0.0, 1000000.0, 0.0, -800.0), "epsg": 3832}
+ANTARCTIC_ACROSS_180 = {"geotransform": (-90000.0, 150.0, 0.0, -1800000.0, 0.0, -150.0), "epsg": 3031}
+COARSE = {"geotransform": (300000.0, 150.0, 0.0, 4978000.0, 0.0, -150.0), "epsg": 32612}
 
 # name: (how the raster is placed, what is asked for)
 CASES = {
@@ -71,6 +76,7 @@ CASES = {
     "rpc": (RPC, {}),
     "target_crs": (UTM, {"target_crs_wkt": "EPSG:4326"}),
     "target_crs_far_off": (UTM, {"target_crs_wkt": "EPSG:3857"}),
+    "target_crs_of_coarse_pixels": (COARSE, {"target_crs_wkt": "EPSG:5070"}),
     "target_crs_of_rotated": (ROTATED, {"target_crs_wkt": "EPSG:3035"}),
     "target_crs_of_south_up": (
         {**UTM, "geotransform": (528000.0, 0.5, 0.0, 4977000.0, 0.0, 0.5)},
@@ -87,6 +93,8 @@ CASES = {
     "antimeridian_coarser": (ACROSS_180, {"resolution": 3e-5}),
     "antimeridian_to_utm": (ACROSS_180, {"target_crs_wkt": "EPSG:32660"}),
     "antimeridian_from_utm": (UTM_ACROSS_180, {"target_crs_wkt": "EPSG:4326"}),
+    "antimeridian_from_mercator": (PACIFIC_ACROSS_180, {"target_crs_wkt": "EPSG:4326"}),
+    "antimeridian_from_polar": (ANTARCTIC_ACROSS_180, {"target_crs_wkt": "EPSG:4326"}),
     "antimeridian_from_utm_coarser": (UTM_ACROSS_180, {"target_crs_wkt": "EPSG:4326", "resolution": 5e-5}),
 }
 
@@ -199,6 +207,13 @@ def test_gcps_land_on_the_very_grid_that_qgis_draws(tmp_path, qgis_app):
     assert grid.bounds() == pytest.approx(
         (drawn.xMinimum(), drawn.yMinimum(), drawn.xMaximum(), drawn.yMaximum()), rel=1e-12
     )
+
+
+def test_gcps_torn_by_the_antimeridian_are_told(tmp_path):
+    corners = [(179.9, 10, 0, 0), (-179.9, 10, 60, 0), (179.9, 9.9, 0, 40), (-179.9, 9.9, 60, 40)]
+    path = make_raster(tmp_path / "torn.tif", positions(60, 40), gcps=corners, epsg=4326)
+    with pytest.raises(RasterReadError, match="cannot be placed"):
+        GdalRasterSource.open(RasterRequest(path))
 
 
 def test_geotransform_comes_before_gcps(tmp_path):
