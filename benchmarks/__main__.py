@@ -70,7 +70,50 @@ def run_engine(folder: Path) -> None:
         add_results(engine_process.click_while_encoding(site, demo))
 
 
-PARTS = {"decode": run_decode, "encode": run_encode, "engine": run_engine}
+def run_store(folder: Path) -> None:
+    """Measure the index of a large store."""
+    import torch
+
+    from benchmarks import store_index
+    from geo_sam2.engine.sam2_model import DEMO_WEIGHTS, load_model
+
+    add_results(store_index.measure(folder, load_model(DEMO_WEIGHTS, torch.device("cpu")).info))
+
+
+def run_prompts(folder: Path) -> None:
+    """Measure many prompts at once against one by one."""
+    from benchmarks import batch_prompts, engine_process
+    from geo_sam2.engine.sam2_model import DEMO_WEIGHTS
+
+    with engine_process.running_engine(folder) as engine:
+        add_results(batch_prompts.measure(engine, folder, DEMO_WEIGHTS))
+
+
+def run_job(folder: Path) -> None:
+    """Measure encodes of rasters: their throughput, and how soon they begin on a big one."""
+    from benchmarks import big_raster, encode_pipeline
+    from geo_sam2.engine.sam2_model import DEMO_WEIGHTS
+
+    add_results(encode_pipeline.measure(folder, _random_tiny(folder)))
+    add_results(big_raster.measure(folder, DEMO_WEIGHTS))
+
+
+def run_memory(folder: Path) -> None:
+    """Measure the memory of an encode of 400 tiles; takes as long as they do."""
+    from benchmarks import encode_memory
+
+    add_results(encode_memory.measure(folder))
+
+
+PARTS = {
+    "decode": run_decode,
+    "encode": run_encode,
+    "engine": run_engine,
+    "store": run_store,
+    "prompts": run_prompts,
+    "job": run_job,
+    "memory": run_memory,
+}
 
 
 def main(arguments: list[str]) -> int:

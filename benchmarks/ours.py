@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from benchmarks import inputs
+from benchmarks.mosaic import read_windows
 from geo_sam2.engine.device import choose_precision
 from geo_sam2.engine.encode import ImageEncoder
 from geo_sam2.engine.logit_grid import LogitGrid
@@ -53,3 +54,16 @@ def pieces(checkpoint: Path) -> dict[str, Callable[[], object]]:
         "encode_fp32": lambda: encoders["fp32"].encode([image_hwc]),
         "encode_best": lambda: encoders["auto"].encode([image_hwc]),
     }
+
+
+def window_pieces(checkpoint: Path, raster: Path) -> dict[str, Callable[[], object]]:
+    """Return what can be asked for: all windows of a raster, which are in memory, encoded one by one."""
+    model = load_model(checkpoint, torch.device("cpu"))
+    encoder = ImageEncoder(model, choose_precision(model.device, "auto"))
+    windows = read_windows(raster)
+
+    def encode() -> None:
+        for image_hwc in windows:
+            encoder.encode([image_hwc])
+
+    return {"encode": encode}
