@@ -6,6 +6,7 @@ from __future__ import annotations
 import gc
 import itertools
 import threading
+import time
 import weakref
 
 import numpy as np
@@ -98,7 +99,11 @@ def test_all_windows_are_encoded_two_requests_at_a_time(tmp_path):
 
 
 def test_pixels_are_let_go_of_without_a_search_for_cycles(tmp_path):
-    engine, source, alive = Engine(), Source(), []
+    def answer(fields):
+        time.sleep(0.002)  # an engine that answers before it is listened to would leave no callback behind
+        return answer_well(fields)
+
+    engine, source, alive = Engine(answer), Source(), []
 
     def on_progress(_):
         alive.append(sum(pixels() is not None for pixels in source.pixels))
