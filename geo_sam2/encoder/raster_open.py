@@ -57,7 +57,9 @@ def open_raster(source: str) -> OpenRaster:
     options = tuple(ending[len("option:") :] for ending in endings if ending.startswith("option:"))
     if not name.strip():
         raise RasterReadError("No raster was given.", "Choose a raster layer or file.")
-    if not name.startswith(("/", "<")) and _SERVICE_SOURCE.search(name) and not Path(name).exists():
+    if _is_on_disk(name):
+        name = str(Path(name).absolute())  # whatever becomes of the working folder later
+    elif not name.startswith(("/", "<")) and _SERVICE_SOURCE.search(name):
         raise RasterReadError(_SERVICE_TEXT.format(name=_short(name)), _SERVICE_HINT)
     dataset = _open(name, options)
     parts = dataset.GetMetadata("SUBDATASETS") or {}
@@ -93,6 +95,13 @@ def _open(name: str, options: tuple[str, ...]) -> Any:
         f"“{_short(name)}” cannot be opened as a raster{reason}",
         "Check that the file is there, complete and readable, and that QGIS can show it.",
     )
+
+
+def _is_on_disk(name: str) -> bool:
+    try:
+        return Path(name).exists()
+    except (OSError, ValueError):  # a name that the system refuses as a path: the text of a VRT
+        return False
 
 
 def _number(key: str) -> int:

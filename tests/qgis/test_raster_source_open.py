@@ -45,6 +45,14 @@ def test_file(path):
     assert_reads_pixels(path)
 
 
+def test_relative_path_outlives_a_change_of_the_working_folder(path, tmp_path, monkeypatch):
+    monkeypatch.chdir(Path(path).parent)
+    with GdalRasterSource.open(RasterRequest(Path(path).name)) as source:
+        monkeypatch.chdir(tmp_path)
+        assert source.read(TileWindow(0, 0, 0, 50, 40)) is not None
+        assert source.info().path_absolute == path
+
+
 def test_source_of_a_layer(path, qgis_app):
     layer = QgsRasterLayer(path, "lake", "gdal")
     assert layer.isValid()
