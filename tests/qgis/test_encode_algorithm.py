@@ -5,12 +5,16 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 from qgis.core import (
+    QgsApplication,
     QgsMultiBandColorRenderer,
+    QgsProcessingAlgRunnerTask,
+    QgsProcessingContext,
     QgsProcessingOutputFolder,
     QgsProcessingParameterDefinition,
     QgsProject,
@@ -21,9 +25,10 @@ from qgis.core import (
 
 from geo_sam2 import settings, store_loading
 from geo_sam2.encoder.encode_algorithm import EncodeAlgorithm
+from geo_sam2.encoder.encode_job import EncodeJob
 from geo_sam2.feature_store import FeatureStore
 from geo_sam2.runtime.model_catalogue import DEMO_FOLDER
-from tests.qgis.encode_runs import arrived, encode, encoded_windows, noise, write_raster
+from tests.qgis.encode_runs import Feedback, arrived, encode, encoded_windows, noise, write_raster
 
 NAMES = [
     "INPUT",
@@ -292,3 +297,41 @@ def test_raster_in_processings_temporary_folder_gets_a_store_that_stays(fake_eng
         settings.set_stores_folder(None)
     assert is_ok, feedback.errors
     assert Path(results["OUTPUT"]).parent == tmp_path / "stores"
+
+
+def test_task_encodes_off_the_main_thread_and_loads_on_it(
+    fake_engine, tmp_path, qtbot, qgis_iface, qgis_new_project, monkeypatch
+):
+    monkeypatch.setattr("qgis.utils.iface", qgis_iface)
+    threads = {}
+    plan = EncodeJob.plan
+
+    def watched_plan(self, ring=None):
+        threads["encode"] = threading.current_thread()
+        return plan(self, ring)
+
+    def opener(_):
+        threads["load"] = threading.current_thread()
+        return "Opened."
+
+    monkeypatch.setattr(EncodeJob, "plan", watched_plan)
+    layer = QgsRasterLayer(str(write_raster(tmp_path / "lake.tif", noise(1100, 40))), "lake")
+    QgsProject.instance().addMapLayer(layer)
+    context, feedback = QgsProcessingContext(), Feedback()
+    context.setProject(QgsProject.instance())
+    algorithm = EncodeAlgorithm().create()
+    parameters = {"INPUT": layer.id(), "MODEL": "demo", "LOAD": True}
+    task = QgsProcessingAlgRunnerTask(algorithm, parameters, context, feedback)
+    store_loading.register_opener(opener)
+    try:
+        with qtbot.waitSignal(task.executed, timeout=60_000) as executed:
+            QgsApplication.taskManager().addTask(task)
+            # The project may change while the task runs: it has copies.
+            QgsProject.instance().removeAllMapLayers()
+    finally:
+        store_loading.unregister_opener(opener)
+    is_ok, results = executed.args
+    assert is_ok, feedback.errors
+    assert results["TILES_ENCODED"] == 2
+    assert threads["load"] is threading.main_thread()
+    assert threads["encode"] is not threading.main_thread()
