@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Read prompts from a vector layer: features become objects with clicks, boxes and masks.
+"""Read prompts from a vector layer: features become objects with clicks and boxes.
 
 Owns the meaning of fields and kinds of geometry, and which features make one object. Where a
 geometry lies on the grid is the business of ``prompt_placement``, which tiles an object needs

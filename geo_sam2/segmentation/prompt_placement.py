@@ -87,23 +87,6 @@ class GridPlacement:
         (x_min, y_min), (x_max, y_max) = points.min(axis=0), points.max(axis=0)
         return float(x_min), float(y_min), float(x_max), float(y_max)
 
-    def rings(self, geometry: QgsGeometry) -> list[list[np.ndarray]]:
-        """Return the rings of each polygon, exterior first, closed, each (n, 2) in grid pixels.
-
-        Raises:
-            PromptError: A vertex has no place in the grid's CRS.
-        """
-        polygons = self._with_more_vertices(geometry)
-        polygons.convertToMultiType()
-        placed = self._place(polygons)
-        rings, first = [], 0
-        for polygon in polygons.asMultiPolygon():
-            counts = [len(ring) for ring in polygon]
-            ends = first + np.cumsum(counts)
-            rings.append([placed[end - count : end] for end, count in zip(ends, counts)])
-            first = int(ends[-1])
-        return rings
-
     def _with_more_vertices(self, geometry: QgsGeometry) -> QgsGeometry:
         flat = _flat(geometry)
         return flat if self._transform.isShortCircuited() else flat.densifyByCount(_VERTICES_PER_SIDE)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What a person marked on the image, in pixels of the encoding grid, and what SAM 2 is asked with.
 
-Owns clicks, boxes and masks as plain values, how a line becomes clicks, and in which steps the
+Owns clicks and boxes as plain values, how a line becomes clicks, and in which steps the
 prompts of one tile are handed to the decoder (``engine.prompt_steps`` reads them). Ignorant of
 layers, coordinate systems, stores and of which tile a prompt belongs to (``tile_choice``).
 """
@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 
-from geo_sam2.engine.outline_rings import Outlines
 from geo_sam2.engine.prompt_labels import BACKGROUND, FOREGROUND
 
 #: What may be chosen of the three masks that a lone click gives; None is the best by predicted IoU.
@@ -54,7 +53,6 @@ class Box:
         x_max_px: Right side, greater than the left one.
         y_max_px: Lower side, greater than the upper one.
         source_id: The feature that it comes from, for reports.
-        mask: A rough mask of the object that the box encloses, to be refined; None for a mere box.
     """
 
     x_min_px: float
@@ -62,7 +60,6 @@ class Box:
     x_max_px: float
     y_max_px: float
     source_id: int
-    mask: Outlines | None = None
 
     @property
     def bounds_px(self) -> tuple[float, float, float, float]:
