@@ -69,6 +69,7 @@ QGIS = (
     "segmentation/prompt_layer.py",
     "segmentation/prompt_placement.py",
     "segmentation/segment_definitions.py",
+    "segmentation/segment_run.py",
     "*_algorithm.py",
     "*_definitions.py",
     "ui/*",
