@@ -157,7 +157,11 @@ os.kill(os.getpid(), signal.SIGKILL)
     assert (store.folder / "tiles.gpkg-journal").stat().st_size > 0
     counts = FeatureStore.open(store.folder).index.counts()
     assert (counts[TileState.DONE], counts[TileState.PENDING]) == (10, 0)
+    assert not (store.folder / "tiles.gpkg-journal").exists()
     assert len(store.index) == 10
+    subprocess.run([sys.executable, "-c", crash, str(store.folder / "tiles.gpkg")], check=False)
+    (store.folder / "tiles.gpkg").unlink()  # the journal stays, and must not be played into the next index
+    assert len(check_store(store.folder).index) == 10
 
 
 @pytest.mark.parametrize("limit", [100, 1000, 30_000, 60_000])

@@ -122,6 +122,12 @@ def test_lock_without_locks_is_decided_by_the_process(store, no_locks):
         pass
 
 
+def test_system_lock_decides_where_there_is_one(store):
+    write_holder(store)  # a process that runs, but holds nothing
+    with store.writer():
+        pass
+
+
 @pytest.mark.parametrize("is_lockable", [True, False])
 def test_writer_on_another_computer_counts_until_it_falls_silent(store, is_lockable, request):
     if not is_lockable:

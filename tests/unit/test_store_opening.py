@@ -19,6 +19,7 @@ from geo_sam2.encoder.stretch import Stretch
 from geo_sam2.errors import StoreError, StoreExistsError, StoreLockedError, StoreMismatchError
 from geo_sam2.feature_store import FeatureStore
 from geo_sam2.grid import PixelGrid
+from geo_sam2.store_lock import WriterLock
 from geo_sam2.store_opening import store_for_encoding, undo_overwriting
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -143,6 +144,21 @@ def test_store_that_another_process_has_just_made_is_joined(folder, monkeypatch)
     assert store_for_encoding(folder, MODEL, SOURCE).folder == folder
 
 
+def test_creation_that_comes_second_leaves_the_first_one_alone(folder, monkeypatch):
+    first = []
+
+    class LateLock(WriterLock):
+        def take(self):
+            monkeypatch.setattr("geo_sam2.feature_store.WriterLock", WriterLock)
+            first.append(FeatureStore.create(folder, MODEL, SOURCE))
+            super().take()
+
+    monkeypatch.setattr("geo_sam2.feature_store.WriterLock", LateLock)
+    with pytest.raises(StoreExistsError):
+        FeatureStore.create(folder, MODEL, SOURCE)
+    assert FeatureStore.open(folder).manifest == first[0].manifest
+
+
 def test_old_store_waits_aside_until_the_new_one_is_whole(folder, old):
     new = store_for_encoding(folder, MODEL, OTHER, overwrite=True)
     assert names(folder) == [folder.name, folder.name + ".replaced"]
@@ -225,6 +241,7 @@ def test_old_store_stays_in_place_when_the_new_one_cannot_take_it(folder, old, m
     monkeypatch.setattr(Path, "rename", held)
     with pytest.raises(StoreError, match="cannot be moved"):
         store_for_encoding(folder, MODEL, OTHER, overwrite=True)
+    assert (folder / "manifest.json").exists()
     assert is_old(folder, old)
 
 

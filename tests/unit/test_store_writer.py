@@ -268,6 +268,32 @@ def test_rows_that_never_get_into_a_held_index_are_found_by_their_files(store, w
     check_whole_tiles(store)
 
 
+def test_old_tile_stays_while_the_row_that_replaces_it_cannot_be_written(store, windows, monkeypatch):
+    monkeypatch.setattr("geo_sam2.store_writer.BUSY_TIMEOUT_S", 0.05)
+    monkeypatch.setattr("geo_sam2.store_writer._PATIENCE_AT_END_S", 0.05)
+    encode(store, windows[:1])
+    other = sqlite3.connect(store.folder / "tiles.gpkg", isolation_level=None)
+    with pytest.raises(ZeroDivisionError), store.writer() as writer:
+        other.execute("BEGIN IMMEDIATE")
+        writer.record([write_tile(store, windows[0], writer.next_generation(windows[0]))])
+        _ = 1 / 0
+    other.execute("COMMIT")
+    other.close()
+    check_whole_tiles(store)
+
+
+def test_older_tile_is_not_adopted_in_place_of_one_that_failed(store, windows):
+    encode(store, windows[:1])
+    first = store.index.get(windows[0])
+    content = store.tile_path(first.file).read_bytes()
+    with store.writer() as writer:
+        writer.record([write_tile(store, windows[0], writer.next_generation(windows[0]))])
+    store.tile_path(first.file).write_bytes(content)  # its removal was refused
+    assert store.mark_failed(store.index.get(windows[0]))
+    with store.writer() as writer:
+        assert writer.add_pending(windows[:1]) == windows[:1]
+
+
 def test_index_of_a_crashed_editor_goes_back_to_a_rollback_journal(store, windows):
     other = sqlite3.connect(store.folder / "tiles.gpkg", isolation_level=None)
     other.execute("PRAGMA journal_mode=WAL").fetchall()
