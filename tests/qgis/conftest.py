@@ -55,6 +55,17 @@ pytest_qgis.plugin._load_qgis_settings = lambda _config: _load_settings(SimpleNa
 pytest_plugins = ["pytestqt.plugin", "pytest_qgis.plugin"]
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item):
+    """Let go of a test's fixtures before they are torn down; pytest itself holds them until afterwards.
+
+    After the last test of a session that is too late: QGIS has been ended by then, and a layer
+    that outlives it takes the process with it.
+    """
+    item.funcargs.clear()
+    return (yield)
+
+
 @pytest.fixture
 def fake_engine(tmp_path):
     """Let the algorithms of this test use a fake engine; returns the journal of what it encodes."""
