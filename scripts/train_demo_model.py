@@ -24,15 +24,17 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from demo_training import pool, steps
+from demo_training import pool, prompts, steps
 from demo_training.model import (
     DEMO_FOLDER,
     MEMORY_PREFIXES,
     balance_features,
     build_demo_model,
-    set_starting_values,
+    decode,
+    encode,
     trained_parameters,
 )
+from demo_training.starting_values import fit_masks, set_click_circuit
 from safetensors.torch import save_file
 
 SEED = 20
@@ -76,12 +78,10 @@ class Stage:
 
 SCHEDULE = (
     Stage(256, 4, 0, 400, (1e-3, 5e-4), 1800),
-    Stage(
-        256, 3, 16, 1200, (4e-4, 3.5e-4), 1800, plain=1200, balance=(1, 0.1), grouping=True, zoom=(0.8, 2.4)
-    ),
-    Stage(256, 3, 16, 900, (3.5e-4, 2.2e-4), 1800, balance=(0.1, 0), grouping=True, zoom=(0.5, 1.8)),
-    Stage(512, 2, 12, 900, (2.2e-4, 8e-5), 600, held_out=8),
-    Stage(1024, 1, 12, 700, (8e-5, 4e-6), 300, held_out=4),
+    Stage(256, 3, 16, 700, (3e-4, 2.5e-4), 1800, plain=700, balance=(1, 0.2), grouping=True, zoom=(0.8, 2.4)),
+    Stage(256, 3, 16, 700, (2.5e-4, 1.3e-4), 1800, balance=(0.2, 0), zoom=(0.5, 1.8)),
+    Stage(512, 2, 12, 500, (1.3e-4, 6e-5), 600, held_out=8),
+    Stage(1024, 1, 12, 500, (6e-5, 4e-6), 300, held_out=4),
 )
 
 
@@ -101,7 +101,7 @@ class Trainer:
         self.folder = folder
         self.step = 0
         self.model = build_demo_model()
-        set_starting_values(self.model, SEED)
+        self.frame = set_click_circuit(self.model, SEED)
         self.model.train()
         self.head = torch.nn.Conv2d(256 + 64 + 32, 64, 1)
         self.names, self.parameters = zip(*trained_parameters(self.model))
@@ -140,11 +140,20 @@ class Trainer:
             self.optimiser.load_state_dict(state["optimiser"])
             self.average = [state["average"][name] for name in self.names]
 
+    @torch.no_grad()
     def begin_decoding(self, folder: Path) -> None:
-        """Balance what the pre-trained trunk gives to the untrained decoder."""
-        scenes = [pool.load(folder / "pool", SCHEDULE[0].size_px, number) for number in range(8)]
-        images = torch.from_numpy(np.stack([scene.image_hwc for scene in scenes])).permute(0, 3, 1, 2)
-        balance_features(self.model, images.contiguous())
+        """Fit what the pre-trained trunk gives and the untrained decoder to each other."""
+        scenes = [pool.load(folder / "pool", SCHEDULE[0].size_px, number) for number in range(16)]
+        batch = steps.make_batch(np.random.default_rng(SEED), [s for s in scenes if len(s.objects)], 8)
+        balance_features(self.model, batch.images_u8)
+        features = encode(self.model, batch.images_u8, batch.corner_xy).at(batch.image_index)
+        clicks = prompts.first_prompt(batch.targets, "click")
+        fit_masks(
+            self.model.sam_mask_decoder,
+            self.frame,
+            lambda: decode(self.model, features, *clicks, None)[0],
+            batch.targets.levels[:, prompts.OBJECT],
+        )
         self.average = [parameter.detach().clone() for parameter in self.parameters]
 
     def update(self) -> float:
@@ -157,8 +166,10 @@ class Trainer:
         decay = min(EMA, (1 + number) / (10 + number)) if stage in SCHEDULE[:2] else EMA
         for group in self.optimiser.param_groups:
             group["lr"] = float(rate)
+        self.frame.keep_apart(self.model, gradients=True)
         norm = torch.nn.utils.clip_grad_norm_(self.optimiser.param_groups[0]["params"], 5.0)
         self.optimiser.step()
+        self.frame.keep_apart(self.model)
         self.optimiser.zero_grad(set_to_none=True)
         with torch.no_grad():
             torch._foreach_lerp_(self.average, list(self.parameters), 1 - decay)

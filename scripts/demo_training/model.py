@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The demo model for training: building, starting values, and the forward pass at any size.
+"""The demo model for training: building, balancing, and the forward pass on crops of any size.
 
 The model sees 1024 x 1024 pixels in use. Training on pictures of that size from the start would take days
 on a CPU, so most steps see crops of such a window, placed somewhere in it: positions are those in the window,
@@ -19,14 +19,12 @@ from omegaconf import OmegaConf
 from sam2.modeling.sam.transformer import Attention
 from torch import nn
 
+from .starting_values import is_kept
+
 DEMO_FOLDER = Path(__file__).resolve().parents[2] / "geo_sam2" / "models" / "demo"
 STRIDE_PX = 16
-WINDOW_PX = 1024
 MEAN = torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1)
 STD = torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1)
-
-#: Deviation of the token embeddings at the start, beside 0.7 of the position encodings.
-TOKEN_STD = 0.5
 
 #: Parameters that a single image never uses; they are neither trained nor shipped.
 MEMORY_PREFIXES = (
@@ -73,78 +71,30 @@ def build_demo_model() -> nn.Module:
 
 
 def _attend(self: Attention, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-    """Return what ``Attention.forward`` returns."""
-    q = self._separate_heads(self.q_proj(q), self.num_heads)
-    k = self._separate_heads(self.k_proj(k), self.num_heads)
+    """Return what ``Attention.forward`` returns; where to look is computed in full precision."""
+    with torch.autocast("cpu", enabled=False):
+        q = self._separate_heads(self.q_proj(q.float()), self.num_heads)
+        k = self._separate_heads(self.k_proj(k.float()), self.num_heads)
+        weights = (q @ (k * k.shape[-1] ** -0.5).transpose(-1, -2)).softmax(-1)
     v = self._separate_heads(self.v_proj(v), self.num_heads)
-    weights = (q @ (k * k.shape[-1] ** -0.5).transpose(-1, -2)).softmax(-1)
     return self.out_proj(self._recombine_heads(weights.to(v.dtype) @ v))
-
-
-def set_starting_values(model: nn.Module, seed: int, gain: float = 2.0) -> None:
-    """Give an untrained model the starting values from which a click is found soon.
-
-    With torch's own values a click is not found in hundreds of steps: the decoder's first self-attention has
-    no residual (``skip_first_layer_pe``), spreads evenly, and so makes all tokens the same before any of them
-    has looked at the image. Instead:
-
-    - The first self-attention starts as the identity: equal q and k projections, large enough that each token
-      sees itself, and a v projection that the output projection undoes.
-    - The q and k projections of the cross-attentions start equal and large (``gain`` times Xavier's): a token
-      attends to where its own position encoding is, a pixel to the token that is near and looks like it.
-    - Their v and output projections start as a projection onto half of the channels, so that what is carried
-      between tokens and pixels keeps its meaning.
-    - The background position embedding of the trunk stays 0: what is at an edge of a small crop is in the
-      middle of a large one.
-    - The score "there is an object" is constant: every prompt is on one.
-    """
-    torch.manual_seed(seed)
-    decoder, prompt_encoder = model.sam_mask_decoder, model.sam_prompt_encoder
-    layers = decoder.transformer.layers
-    crossings = [decoder.transformer.final_attn_token_to_image]
-    crossings += [layer.cross_attn_token_to_image for layer in layers]
-    crossings += [layer.cross_attn_image_to_token for layer in layers]
-    tokens = [*prompt_encoder.point_embeddings, prompt_encoder.not_a_point_embed]
-    tokens += [decoder.obj_score_token, decoder.iou_token, decoder.mask_tokens]
-    with torch.no_grad():
-        for attention in crossings:
-            nn.init.xavier_uniform_(attention.q_proj.weight, gain)
-            _pair_projections(attention)
-        first = layers[0].self_attn
-        nn.init.orthogonal_(first.q_proj.weight, 1.5 / TOKEN_STD)
-        _pair_projections(first)
-        for token in tokens:
-            nn.init.normal_(token.weight, std=TOKEN_STD)
-        nn.init.zeros_(prompt_encoder.no_mask_embed.weight)
-        nn.init.trunc_normal_(model.image_encoder.trunk.pos_embed_window, std=0.02)
-        score = decoder.pred_obj_score_head.layers[-1]
-        nn.init.zeros_(score.weight)
-        nn.init.constant_(score.bias, 10.0)
-
-
-def _pair_projections(attention: nn.Module) -> None:
-    """Make k the copy of q and the output projection the transpose of an orthogonal v projection."""
-    attention.k_proj.weight.copy_(attention.q_proj.weight)
-    nn.init.orthogonal_(attention.v_proj.weight)
-    attention.out_proj.weight.copy_(attention.v_proj.weight.T)
-    for layer in (attention.q_proj, attention.k_proj, attention.v_proj, attention.out_proj):
-        nn.init.zeros_(layer.bias)
 
 
 @torch.no_grad()
 def balance_features(model: nn.Module, images_u8: torch.Tensor) -> None:
-    """Give the decoder's inputs a mean of 0 per channel and a deviation of 0.7, that of its positions.
+    """Give the decoder's inputs a mean of 0 per channel, and their deviations.
 
-    What all pixels have in common says nothing about any of them, but decides their attention.
+    What all pixels have in common says nothing about any of them, but decides their attention. The high-res
+    features begin small: at first they are noise on masks that the coarse ones make.
     """
     neck, decoder = model.image_encoder.neck, model.sam_mask_decoder
     model.no_mem_embed.zero_()
-    for layers, pick in (
-        ((neck.convs[0].conv, neck.convs[1].conv), lambda found: found.image_embed),
-        ((decoder.conv_s1,), lambda found: found.high_res_feats[1]),
-        ((decoder.conv_s0,), lambda found: found.high_res_feats[0]),
+    for layers, deviation, pick in (
+        ((neck.convs[0].conv, neck.convs[1].conv), 0.7, lambda found: found.image_embed),
+        ((decoder.conv_s1,), 0.15, lambda found: found.high_res_feats[1]),
+        ((decoder.conv_s0,), 0.15, lambda found: found.high_res_feats[0]),
     ):
-        factor = 0.7 / pick(encode(model, images_u8)).std((0, 2, 3)).mean()
+        factor = deviation / pick(encode(model, images_u8)).std((0, 2, 3)).square().mean().sqrt()
         for layer in layers:
             layer.weight.mul_(factor)
             layer.bias.mul_(factor)
@@ -155,7 +105,8 @@ def trained_parameters(model: nn.Module) -> Iterable[tuple[str, nn.Parameter]]:
     """Yield the names and parameters that training changes."""
     for name, parameter in model.named_parameters():
         frozen = "trunk.pos_embed" in name and "window" not in name
-        if not (name.startswith(MEMORY_PREFIXES) or "pred_obj_score_head" in name or frozen):
+        frozen |= "pred_obj_score_head" in name or is_kept(name)
+        if not (name.startswith(MEMORY_PREFIXES) or frozen):
             yield name, parameter
 
 

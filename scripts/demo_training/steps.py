@@ -12,7 +12,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from . import losses, pool, prompts
-from .model import STRIDE_PX, WINDOW_PX, Features, decode, encode
+from .model import STRIDE_PX, Features, decode, encode
+from .starting_values import WINDOW_PX
 
 #: Shares of first prompts that are clicks; the others are boxes.
 CLICKS = 0.65

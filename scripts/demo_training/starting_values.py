@@ -1,0 +1,377 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Starting values with which an untrained SAM 2 decoder already does roughly what it is for.
+
+Torch's own values leave a decoder that has to discover three multiplications at once: that a token attends to
+where its position encoding is, that a pixel does the same the other way round, and that a mask is the product
+of what was found at the click with what each pixel holds. With a few thousand steps on a CPU it discovers
+none of them, even with perfect features. Here they are written down, and training refines them:
+
+1. The 256 channels are shared out: position encodings fill a little more than half of them whatever the
+   weights, *features* of the image get most of the rest, and *kinds* of tokens, with the marks that tokens
+   leave on pixels, some.
+2. Token to image: a point attends to pixels by a Gaussian of the distance, fetching their features. Position
+   encodings are sums of sines; coordinates and their squares are linear in them, fitted by least squares, and
+   ``-|x - x'|^2`` is a product of those.
+3. Image to token: a pixel attends to near points that look like it, by Gaussians of several widths, and is
+   marked by their kind.
+4. Self-attention: first the identity (that layer has no residual, it would make all tokens the same), then
+   every token reads what the points have found.
+5. The mask: the product of what was found with the upscaled features, plus the mark of a foreground point.
+   Pairs of channels with opposite signs pass the activations unchanged: ``gelu(x) - gelu(-x) = x``.
+
+Names of modules are those of ``sam2.modeling.sam``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+CHANNELS = 256
+#: Dimensions that hold position encodings (what lies beyond is 1e-6 of them), features, and kinds of tokens.
+POSITIONS, FEATURES, KINDS = 144, 96, 15
+WINDOW_PX = 1024
+#: Root mean square of tokens; that of position encodings is 0.71.
+TOKEN_RMS = 0.5
+#: Length of a point's part "is a point", and of its label.
+IS_POINT = TOKEN_RMS * (CHANNELS / 2) ** 0.5
+#: Standard deviations of the Gaussians by which points attend to pixels; one per head.
+POINT_SIGMA_PX = (14, 14, 14, 14, 14, 20, 28, 40)
+#: The same for pixels that attend to points.
+PIXEL_SIGMA_PX = (16, 20, 24, 32, 48, 64, 96, 160)
+#: How much of a point's kind is left on a pixel that all heads attend to it from.
+MARK_SHARE = 0.25
+#: A pixel attends to a point rather than to other tokens up to sqrt(2 * NEAR) sigma.
+NEAR = 3.0
+#: Features that the mask compares, of 32 after the first upscaling and of 16 after the second.
+COMPARED = 28
+FINE = 14
+
+
+@dataclass(frozen=True)
+class Frame:
+    """An orthonormal basis of the channels, and how coordinates are read from position encodings.
+
+    Attributes:
+        features: (96, 256) rows span the features.
+        kinds: (15, 256) rows span the kinds of tokens; row 0 says "is a point", 1 to 4 are the labels
+            background, foreground, first and second corner, the others are free.
+        read_x: (256,) times a position encoding is x, from -1 to 1 over the window.
+        read_y: the same for y.
+        read_r2: the same for x * x + y * y.
+    """
+
+    features: Tensor
+    kinds: Tensor
+    read_x: Tensor
+    read_y: Tensor
+    read_r2: Tensor
+
+    @classmethod
+    def of(cls, pe_layer: nn.Module) -> Frame:
+        """Build the frame for the random position encoding of a prompt encoder."""
+        side = torch.linspace(-1, 1, 129)
+        y, x = (values.flatten() for values in torch.meshgrid(side, side, indexing="ij"))
+        encodings = pe_layer._pe_encoding(torch.stack([x, y], -1) / 2 + 0.5).double()
+        basis = _principal(encodings)
+        positions = basis[:POSITIONS]
+        # What is orthogonal to a constant passes a LayerNorm with nothing but its length changed.
+        kept = torch.cat([positions, torch.ones(1, CHANNELS, dtype=torch.double)])
+        rest = torch.linalg.svd(kept)[2][len(kept) :]
+        mixed = nn.init.orthogonal_(torch.empty(len(rest), len(rest))) @ rest.float()
+        wanted = torch.stack([x, y, x * x + y * y], -1).double()
+        readers = torch.linalg.lstsq(encodings @ positions.T, wanted).solution.T @ positions
+        return cls(mixed[:FEATURES], mixed[FEATURES:], *readers.float())
+
+    @torch.no_grad()
+    def keep_apart(self, model: nn.Module, *, gradients: bool = False) -> None:
+        """Take what weights would write into the channels of positions, or of "is a point", out of them.
+
+        So these reach every attention as they were given, whatever is learned. Called for the gradients
+        before every step and for the weights after it: the Gaussians of points are narrow, and a step that
+        moved them a little would blind them.
+        """
+        kept = torch.cat([self.features, self.kinds[1:]])
+        mixing = kept.T @ kept
+        for parameter, is_token in _writers(model):
+            values = parameter.grad if gradients else parameter.data
+            if values is None:
+                continue
+            if is_token:
+                values.copy_(values @ mixing)
+            else:
+                values.copy_((mixing @ values.view(CHANNELS, -1)).view_as(values))
+
+
+def _principal(encodings: Tensor) -> Tensor:
+    """Return the orthonormal basis (256, 256) of position encodings, the longest directions first."""
+    return torch.linalg.eigh(encodings.T @ encodings)[1].T.flip(0)
+
+
+def set_click_circuit(model: nn.Module, seed: int) -> Frame:
+    """Give a ``SAM2Base`` the starting values of this module; return the frame that they live in.
+
+    The background position embedding of the trunk stays 0: what is at an edge of a small crop is in the
+    middle of a large one. The score "there is an object" is constant: every prompt is on one.
+    """
+    torch.manual_seed(seed)
+    prompt_encoder, decoder = model.sam_prompt_encoder, model.sam_mask_decoder
+    with torch.no_grad():
+        frame = Frame.of(prompt_encoder.pe_layer)
+        _set_tokens(prompt_encoder, decoder, frame)
+        transformer = decoder.transformer
+        crossings = [part for layer in transformer.layers for part in _crossings(layer)]
+        crossings.append(transformer.final_attn_token_to_image)
+        for attention in crossings:
+            _carry(attention, frame, to_image=attention in _to_image(transformer))
+        first, second = (layer.self_attn for layer in transformer.layers)
+        _see_itself(first)
+        _see_points(second, frame)
+        for layer in transformer.layers:
+            _attend_to_pixels(layer.cross_attn_token_to_image, frame)
+            _attend_to_points(layer.cross_attn_image_to_token, frame)
+        _attend_to_pixels(transformer.final_attn_token_to_image, frame)
+        # Tokens that are no points fetch the mean of the image, which the later layers need not repeat.
+        second.out_proj.weight.mul_(4)
+        for attention in _to_image(transformer)[1:]:
+            attention.out_proj.weight.mul_(0.1)
+        _set_upscaling(decoder, frame)
+        _set_hypernetworks(decoder, frame, (0.0, 0.0, 0.0))
+        nn.init.trunc_normal_(model.image_encoder.trunk.pos_embed_window, std=0.02)
+        score = decoder.pred_obj_score_head.layers[-1]
+        nn.init.zeros_(score.weight)
+        nn.init.constant_(score.bias, 10.0)
+        frame.keep_apart(model)
+    return frame
+
+
+def _writers(model: nn.Module) -> Iterator[tuple[nn.Parameter, bool]]:
+    """Yield what writes into the channels that attentions read, and whether it is a table of tokens.
+
+    Weights and biases have the 256 channels on their first axis, tokens on their last.
+    """
+    prompt_encoder, decoder = model.sam_prompt_encoder, model.sam_mask_decoder
+    transformer = decoder.transformer
+    layers = [convolution.conv for convolution in model.image_encoder.neck.convs[:2]]
+    layers.append(prompt_encoder.mask_downscaling[-1])
+    for layer in transformer.layers:
+        layers += [layer.self_attn.out_proj, layer.mlp.layers[-1]]
+        layers += [attention.out_proj for attention in _crossings(layer)]
+    layers.append(transformer.final_attn_token_to_image.out_proj)
+    for layer in layers:
+        yield layer.weight, False
+        yield layer.bias, False
+    for tokens in (decoder.obj_score_token, decoder.iou_token, decoder.mask_tokens):
+        yield tokens.weight, True
+    yield prompt_encoder.no_mask_embed.weight, True
+
+
+def is_kept(name: str) -> bool:
+    """Tell whether a parameter of the prompt encoder or decoder keeps its starting value.
+
+    Where attentions look, the kinds of tokens and the scales of what they read belong together.
+    """
+    is_place = "cross_attn" in name or "final_attn" in name
+    return (
+        (is_place and ("q_proj" in name or "k_proj" in name))
+        or ("sam_mask_decoder.transformer" in name and "norm" in name)
+        or "point_embed" in name
+    )
+
+
+def _crossings(layer: nn.Module) -> tuple[nn.Module, nn.Module]:
+    return layer.cross_attn_token_to_image, layer.cross_attn_image_to_token
+
+
+def _to_image(transformer: nn.Module) -> list[nn.Module]:
+    found = [layer.cross_attn_token_to_image for layer in transformer.layers]
+    return [*found, transformer.final_attn_token_to_image]
+
+
+def _set_tokens(prompt_encoder: nn.Module, decoder: nn.Module, frame: Frame) -> None:
+    """Put what a token is into its half; points share one direction and have one each."""
+    length = TOKEN_RMS * CHANNELS**0.5
+    for label, embedding in enumerate(prompt_encoder.point_embeddings):
+        embedding.weight.copy_((frame.kinds[0] + frame.kinds[1 + label])[None] * IS_POINT)
+    others = [prompt_encoder.not_a_point_embed, decoder.obj_score_token, decoder.iou_token]
+    free = frame.kinds[5:]
+    for embedding in [*others, decoder.mask_tokens]:
+        mix = nn.functional.normalize(torch.randn(len(embedding.weight), len(free)), dim=1)
+        embedding.weight.copy_(mix @ free * length)
+    nn.init.zeros_(prompt_encoder.no_mask_embed.weight)
+
+
+def _heads(attention: nn.Module, weight: Tensor) -> Tensor:
+    """Return a projection's weight as (heads, channels of a head, 256)."""
+    return weight.view(attention.num_heads, -1, CHANNELS)
+
+
+def _carry(attention: nn.Module, frame: Frame, *, to_image: bool) -> None:
+    """Carry features from pixels to tokens, and kinds from tokens to pixels, in their own channels."""
+    if to_image:
+        _carry_features(attention, frame)
+        return
+    _start_values(attention)
+    heads = attention.num_heads
+    v = _heads(attention, attention.v_proj.weight)
+    out = attention.out_proj.weight.view(CHANNELS, heads, -1)
+    for head in range(heads):  # each carries all kinds
+        v[head, :5] += frame.kinds[:5]
+        out[:, head, :5] += frame.kinds[:5].T * MARK_SHARE / heads
+
+
+def _carry_features(attention: nn.Module, frame: Frame) -> None:
+    _start_values(attention)
+    mix = nn.init.orthogonal_(torch.empty(attention.internal_dim, FEATURES)) @ frame.features
+    attention.v_proj.weight.add_(mix)
+    attention.out_proj.weight.add_(mix.T)
+
+
+def _start_values(attention: nn.Module) -> None:
+    """Give v and the output projection small random weights and no bias."""
+    for layer in (attention.v_proj, attention.out_proj):
+        nn.init.xavier_uniform_(layer.weight, 0.1)
+        nn.init.zeros_(layer.bias)
+
+
+def _see_itself(attention: nn.Module) -> None:
+    """Make a self-attention the identity."""
+    nn.init.orthogonal_(attention.q_proj.weight, 1.5 / TOKEN_RMS)
+    attention.k_proj.weight.copy_(attention.q_proj.weight)
+    nn.init.orthogonal_(attention.v_proj.weight)
+    attention.out_proj.weight.copy_(attention.v_proj.weight.T)
+    for layer in (attention.q_proj, attention.k_proj, attention.v_proj, attention.out_proj):
+        nn.init.zeros_(layer.bias)
+
+
+def _start_queries(attention: nn.Module, gain: float) -> tuple[Tensor, Tensor]:
+    """Give q and k small random weights and no bias; return them by head."""
+    for layer in (attention.q_proj, attention.k_proj):
+        nn.init.xavier_uniform_(layer.weight, gain)
+        nn.init.zeros_(layer.bias)
+    return _heads(attention, attention.q_proj.weight), _heads(attention, attention.k_proj.weight)
+
+
+def _sharpness(sigma_px: float) -> float:
+    """Return a of -a d^2 for a Gaussian, with distances in halves of the window."""
+    return 0.5 * (WINDOW_PX / 2 / sigma_px) ** 2
+
+
+def _attend_to_pixels(attention: nn.Module, frame: Frame) -> None:
+    """Make points attend to pixels by -a |x - x'|^2, of which the part of x alone cancels."""
+    q, k = _start_queries(attention, 0.2)
+    for head, sigma in enumerate(POINT_SIGMA_PX):
+        a = _sharpness(sigma)
+        root = (2 * a * q.shape[1] ** 0.5) ** 0.5
+        q[head, 0] = frame.read_x * root
+        q[head, 1] = frame.read_y * root
+        q[head, 2] = -frame.kinds[0] * root / 2 / IS_POINT
+        k[head, 0], k[head, 1], k[head, 2] = frame.read_x * root, frame.read_y * root, frame.read_r2 * root
+
+
+def _attend_to_points(attention: nn.Module, frame: Frame) -> None:
+    """Make pixels attend to points by NEAR - a |x - x'|^2, to all other tokens by 0; and to their like."""
+    q, k = _start_queries(attention, 0.2)
+    for head, sigma in enumerate(PIXEL_SIGMA_PX):
+        a = _sharpness(sigma)
+        root = (2 * a * q.shape[1] ** 0.5) ** 0.5
+        near = NEAR * q.shape[1] ** 0.5
+        q[head, 0], q[head, 1], q[head, 2] = frame.read_x * root, frame.read_y * root, frame.read_r2 * root
+        k[head, 0] = frame.read_x * root
+        k[head, 1] = frame.read_y * root
+        k[head, 2] = -frame.kinds[0] * root / 2 / IS_POINT
+        q[head, 3] = 0
+        attention.q_proj.bias.view(len(q), -1)[head, 3] = root
+        k[head, 3] = frame.kinds[0] * near / root / IS_POINT - frame.read_r2 * root / 2
+        like = nn.init.orthogonal_(torch.empty(q.shape[1] - 4, FEATURES)) @ frame.features
+        q[head, 4:] = like
+        k[head, 4:] = like
+
+
+def _see_points(attention: nn.Module, frame: Frame) -> None:
+    """Make every token read all of what the points hold."""
+    q, k = _start_queries(attention, 0.2)
+    for head in range(attention.num_heads):
+        root = (5 * q.shape[1] ** 0.5) ** 0.5
+        attention.q_proj.bias.view(len(q), -1)[head, 0] = root
+        k[head, 0] = frame.kinds[0] * root / IS_POINT
+    _carry_features(attention, frame)
+
+
+def _compared(frame: Frame) -> tuple[Tensor, Tensor]:
+    """Return which features a mask compares: (28, 256) of a pixel, (14, 28) of its upscaled samples."""
+    coarse = frame.features[:COMPARED]
+    fine = torch.zeros(FINE, COMPARED)
+    fine[torch.arange(COMPARED) % FINE, torch.arange(COMPARED)] = 0.5**0.5
+    return coarse, fine
+
+
+def _set_upscaling(decoder: nn.Module, frame: Frame) -> None:
+    """Upscale features, the mark of a foreground point and a constant in pairs of opposite signs."""
+    dc1, norm, _, dc2, _ = decoder.output_upscaling
+    coarse, fine = _compared(frame)
+    straight = torch.randn(32, CHANNELS) * 0.02
+    straight[:COMPARED] += coarse
+    straight[COMPARED] += frame.kinds[2]
+    dc1.weight.copy_(torch.cat([straight, -straight]).T[..., None, None].expand_as(dc1.weight))
+    nn.init.zeros_(dc1.bias)
+    nn.init.ones_(norm.weight)
+    nn.init.zeros_(norm.bias)
+    straight = torch.randn(16, 32) * 0.02
+    straight[:FINE, :COMPARED] += fine
+    straight[FINE, COMPARED] += 1
+    paired = torch.cat([straight, -straight], 1)
+    dc2.weight.copy_(torch.cat([paired, -paired]).T[..., None, None].expand_as(dc2.weight))
+    nn.init.zeros_(dc2.bias)
+    dc2.bias[FINE + 1], dc2.bias[FINE + 17] = 1, -1
+
+
+def _set_hypernetworks(decoder: nn.Module, frame: Frame, parts: tuple[float, float, float]) -> None:
+    """Make the mask's weights the features that its token has read.
+
+    ``parts`` are the weights of their product with a pixel's features, of the mark, and of a constant.
+    """
+    coarse, fine = _compared(frame)
+    for mlp in decoder.output_hypernetworks_mlps:
+        first, second, last = mlp.layers
+        first.weight[:COMPARED], first.weight[COMPARED : 2 * COMPARED] = coarse, -coarse
+        first.bias[: 2 * COMPARED] = 0
+        second.weight[: 2 * COMPARED] = 0
+        second.weight[: 2 * COMPARED, : 2 * COMPARED] = torch.eye(2 * COMPARED)
+        second.bias[: 2 * COMPARED] = 0
+        nn.init.normal_(last.weight, std=0.003)
+        nn.init.zeros_(last.bias)
+        straight = torch.cat([fine, -fine], 1) * parts[0]
+        last.weight[:FINE, : 2 * COMPARED] = straight
+        last.weight[16 : 16 + FINE, : 2 * COMPARED] = -straight
+        for channel, value in ((FINE, parts[1]), (FINE + 1, parts[2])):
+            last.bias[channel], last.bias[channel + 16] = value, -value
+
+
+@torch.no_grad()
+def fit_masks(decoder: nn.Module, frame: Frame, decode: Callable[[], Tensor], share: Tensor) -> None:
+    """Weigh the parts of the mask by logistic regression on some first clicks.
+
+    Args:
+        decoder: the mask decoder, with the starting values of this module.
+        frame: what ``set_click_circuit`` returned.
+        decode: returns the logits (N, 4, h, w) of the clicks.
+        share: (N, h, w) covered shares of what was clicked on.
+    """
+    parts = []
+    for unit in ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)):
+        _set_hypernetworks(decoder, frame, unit)
+        parts.append(decode()[:, 0].flatten())
+    samples = torch.stack(parts, 1).double()
+    truth = share.flatten().double()
+    importance = torch.where(truth > 0.5, 0.5 / truth.mean(), 0.5 / (1 - truth.mean()))
+    weights = torch.zeros(3, dtype=torch.double)
+    for _ in range(20):  # Newton's method
+        probability = (samples @ weights).sigmoid()
+        gradient = samples.T @ (importance * (probability - truth))
+        curvature = (samples * (importance * probability * (1 - probability))[:, None]).T @ samples
+        weights -= torch.linalg.solve(curvature + 1e-6 * torch.eye(3, dtype=torch.double), gradient)
+    _set_hypernetworks(decoder, frame, tuple(weights.tolist()))
