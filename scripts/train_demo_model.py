@@ -19,7 +19,7 @@ import multiprocessing
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +34,7 @@ from demo_training.model import (
     encode,
     trained_parameters,
 )
-from demo_training.starting_values import fit_masks, set_click_circuit
+from demo_training.starting_values import Frame, fit_masks, set_click_circuit
 from safetensors.torch import save_file
 
 SEED = 20
@@ -78,10 +78,10 @@ class Stage:
 
 SCHEDULE = (
     Stage(256, 4, 0, 400, (1e-3, 5e-4), 1800),
-    Stage(256, 3, 16, 700, (3e-4, 2.5e-4), 1800, plain=700, balance=(1, 0.2), grouping=True, zoom=(0.8, 2.4)),
-    Stage(256, 3, 16, 700, (2.5e-4, 1.3e-4), 1800, balance=(0.2, 0), zoom=(0.5, 1.8)),
-    Stage(512, 2, 12, 500, (1.3e-4, 6e-5), 600, held_out=8),
-    Stage(1024, 1, 12, 500, (6e-5, 4e-6), 300, held_out=4),
+    Stage(256, 3, 16, 500, (3e-4, 2.5e-4), 1800, plain=500, balance=(1, 0.2), grouping=True, zoom=(0.8, 2.4)),
+    Stage(256, 3, 16, 350, (2.5e-4, 1.3e-4), 1800, balance=(0.2, 0), zoom=(0.5, 1.8)),
+    Stage(512, 2, 12, 300, (1.3e-4, 6e-5), 600, held_out=8),
+    Stage(1024, 1, 12, 400, (6e-5, 4e-6), 300, held_out=4),
 )
 
 
@@ -100,6 +100,7 @@ class Trainer:
     def __init__(self, folder: Path):
         self.folder = folder
         self.step = 0
+        torch.manual_seed(SEED)
         self.model = build_demo_model()
         self.frame = set_click_circuit(self.model, SEED)
         self.model.train()
@@ -123,6 +124,7 @@ class Trainer:
         state = {
             "step": self.step,
             "model": self.model.state_dict(),
+            "frame": asdict(self.frame),
             "head": self.head.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "average": dict(zip(self.names, self.average)),
@@ -136,6 +138,7 @@ class Trainer:
             state = torch.load(self.path, weights_only=True)
             self.step = state["step"]
             self.model.load_state_dict(state["model"])
+            self.frame = Frame(**state["frame"])
             self.head.load_state_dict(state["head"])
             self.optimiser.load_state_dict(state["optimiser"])
             self.average = [state["average"][name] for name in self.names]

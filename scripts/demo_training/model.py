@@ -19,7 +19,7 @@ from omegaconf import OmegaConf
 from sam2.modeling.sam.transformer import Attention
 from torch import nn
 
-from .starting_values import is_kept
+from .starting_values import FEATURE_RMS, is_kept
 
 DEMO_FOLDER = Path(__file__).resolve().parents[2] / "geo_sam2" / "models" / "demo"
 STRIDE_PX = 16
@@ -90,7 +90,7 @@ def balance_features(model: nn.Module, images_u8: torch.Tensor) -> None:
     neck, decoder = model.image_encoder.neck, model.sam_mask_decoder
     model.no_mem_embed.zero_()
     for layers, deviation, pick in (
-        ((neck.convs[0].conv, neck.convs[1].conv), 0.7, lambda found: found.image_embed),
+        ((neck.convs[0].conv, neck.convs[1].conv), FEATURE_RMS, lambda found: found.image_embed),
         ((decoder.conv_s1,), 0.15, lambda found: found.high_res_feats[1]),
         ((decoder.conv_s0,), 0.15, lambda found: found.high_res_feats[0]),
     ):

@@ -36,6 +36,10 @@ POSITIONS, FEATURES, KINDS = 144, 96, 15
 WINDOW_PX = 1024
 #: Root mean square of tokens; that of position encodings is 0.71.
 TOKEN_RMS = 0.5
+#: The same of image_embed. Small beside positions: what float16 rounds off it is noise in where to look.
+FEATURE_RMS = 0.2
+#: The same of what comes out of a LayerNorm, if half of it are features.
+NORMED_FEATURE_RMS = 0.7
 #: Length of a point's part "is a point", and of its label.
 IS_POINT = TOKEN_RMS * (CHANNELS / 2) ** 0.5
 #: Standard deviations of the Gaussians by which points attend to pixels; one per head.
@@ -44,6 +48,8 @@ POINT_SIGMA_PX = (14, 14, 14, 14, 14, 20, 28, 40)
 PIXEL_SIGMA_PX = (16, 20, 24, 32, 48, 64, 96, 160)
 #: How much of a point's kind is left on a pixel that all heads attend to it from.
 MARK_SHARE = 0.25
+#: Channels of a head that compare places; the others compare features.
+PLACE = 4
 #: A pixel attends to a point rather than to other tokens up to sqrt(2 * NEAR) sigma.
 NEAR = 3.0
 #: Features that the mask compares, of 32 after the first upscaling and of 16 after the second.
@@ -120,6 +126,8 @@ def set_click_circuit(model: nn.Module, seed: int) -> Frame:
     torch.manual_seed(seed)
     prompt_encoder, decoder = model.sam_prompt_encoder, model.sam_mask_decoder
     with torch.no_grad():
+        matrix = prompt_encoder.pe_layer.positional_encoding_gaussian_matrix
+        matrix.copy_(matrix.half())  # as it will be stored
         frame = Frame.of(prompt_encoder.pe_layer)
         _set_tokens(prompt_encoder, decoder, frame)
         transformer = decoder.transformer
@@ -133,6 +141,8 @@ def set_click_circuit(model: nn.Module, seed: int) -> Frame:
         for layer in transformer.layers:
             _attend_to_pixels(layer.cross_attn_token_to_image, frame)
             _attend_to_points(layer.cross_attn_image_to_token, frame)
+        transformer.layers[0].cross_attn_token_to_image.v_proj.weight.mul_(NORMED_FEATURE_RMS / FEATURE_RMS)
+        _heads_like(transformer.layers[0].cross_attn_image_to_token).mul_(NORMED_FEATURE_RMS / FEATURE_RMS)
         _attend_to_pixels(transformer.final_attn_token_to_image, frame)
         # Tokens that are no points fetch the mean of the image, which the later layers need not repeat.
         second.out_proj.weight.mul_(4)
@@ -286,9 +296,14 @@ def _attend_to_points(attention: nn.Module, frame: Frame) -> None:
         q[head, 3] = 0
         attention.q_proj.bias.view(len(q), -1)[head, 3] = root
         k[head, 3] = frame.kinds[0] * near / root / IS_POINT - frame.read_r2 * root / 2
-        like = nn.init.orthogonal_(torch.empty(q.shape[1] - 4, FEATURES)) @ frame.features
-        q[head, 4:] = like
-        k[head, 4:] = like
+        like = nn.init.orthogonal_(torch.empty(q.shape[1] - PLACE, FEATURES)) @ frame.features
+        q[head, PLACE:] = like
+        k[head, PLACE:] = like
+
+
+def _heads_like(attention: nn.Module) -> Tensor:
+    """Return the weights by which pixels ask for their like."""
+    return _heads(attention, attention.q_proj.weight)[:, PLACE:]
 
 
 def _see_points(attention: nn.Module, frame: Frame) -> None:
