@@ -59,7 +59,7 @@ class EncodeReport:
                 "Another run in this QGIS encodes into this store: joined. What it leaves is encoded next."
             )
         if progress is not None:
-            self._show(progress)
+            self.progressed(progress)
 
     def planned(self, plan: EncodePlan) -> None:
         """Say what is going to be done, before the first tile."""
@@ -73,22 +73,20 @@ class EncodeReport:
             )
 
     def progressed(self, progress: EncodeProgress) -> None:
-        """Say how far the job is; the first time also how long it takes in all."""
-        if not self._has_told_time and progress.seconds_left is not None:
-            self._has_told_time = True
-            self._feedback.pushInfo(f"The rest takes about {duration_text(progress.seconds_left)}.")
-        self._show(progress)
-
-    def _show(self, progress: EncodeProgress) -> None:
+        """Move the bar; say more now and then, and at once when the remaining time becomes known."""
         self._feedback.setProgress(100.0 * progress.done / progress.total if progress.total else 100.0)
         now_s = self._clock()
-        if now_s - self._text_told_s >= _TEXT_INTERVAL_S:
+        is_first_time = not self._has_told_time and progress.seconds_left is not None
+        if is_first_time or now_s - self._text_told_s >= _TEXT_INTERVAL_S:
+            self._has_told_time = progress.seconds_left is not None
             self._text_told_s = now_s
             self._feedback.setProgressText(progress_text(progress))
 
 
 def progress_text(progress: EncodeProgress) -> str:
     """Return how far a job is, such as “Tile 12 of 90, about 3 min left”."""
+    if progress.done == 0:
+        return "Encoding the first tile"
     text = f"Tile {progress.done} of {progress.total}"
     if progress.seconds_left is not None:
         text += f", about {duration_text(progress.seconds_left)} left"
@@ -114,12 +112,21 @@ def result_lines(result: EncodeResult) -> Iterator[str]:
     """Return sentences about what was done."""
     yield from result.notes
     yield from result.problems
-    took = f" in {duration_text(result.seconds)}" if result.encoded else ""
-    yield (
-        f"{result.encoded} tiles encoded{took}, {result.empty} without valid pixels, {result.failed} failed,"
-        f" {result.present} were there."
-    )
+    yield ", ".join(_counted(result)) + "."
     if result.is_cancelled:
         yield f"Cancelled: {result.left} tiles are left. The same run again goes on from here."
     if result.is_partial:
         yield "The store is partial; what is in it can be used."
+
+
+def _counted(result: EncodeResult) -> Iterator[str]:
+    """Return what became of the tiles; of what may well not be there, nothing is said if it is not."""
+    took = f" in {duration_text(result.seconds)}" if result.encoded else ""
+    yield f"{result.encoded} tiles encoded{took}"
+    for count, what in (
+        (result.empty, "without valid pixels"),
+        (result.failed, "failed"),
+        (result.present, "in the store already"),
+    ):
+        if count:
+            yield f"{count} {what}"

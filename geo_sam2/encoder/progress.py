@@ -29,26 +29,26 @@ class Pace:
     """Watches steps being done and estimates the rest from the last of them.
 
     The last ones, not all: a laptop that goes on battery power or a region without valid pixels
-    changes the pace for good.
+    changes the pace for good. Never the first, which also waits for the engine to warm up and
+    takes several times as long as any other.
 
     Args:
-        started_s: When the first step began, on any clock that only runs forward.
         memory: How many of the last steps count.
     """
 
-    def __init__(self, started_s: float, memory: int = 32) -> None:
-        self._marks: deque[tuple[float, int]] = deque([(started_s, 0)], maxlen=memory + 1)
+    def __init__(self, memory: int = 32) -> None:
+        self._marks: deque[tuple[float, int]] = deque(maxlen=memory + 1)
 
     def note(self, now_s: float, done: int) -> None:
-        """Note that so many steps are done now."""
-        if done > self._marks[-1][1]:
+        """Note that so many steps are done now, on any clock that only runs forward."""
+        if not self._marks or done > self._marks[-1][1]:
             self._marks.append((now_s, done))
 
     def seconds_left(self, total: int) -> float | None:
-        """Return the time that the steps up to ``total`` still take; None before the first is done."""
-        (first_s, first_done), (last_s, last_done) = self._marks[0], self._marks[-1]
-        if last_done == first_done:
+        """Return the time that the steps up to ``total`` still take; None before the second is done."""
+        if len(self._marks) < 2:
             return None
+        (first_s, first_done), (last_s, last_done) = self._marks[0], self._marks[-1]
         return (last_s - first_s) / (last_done - first_done) * max(0, total - last_done)
 
 

@@ -160,7 +160,7 @@ class TilePipeline:
         ahead = _REQUESTS_IN_FLIGHT * size + min(size, _READ_AHEAD)
         self._reader = ReadAhead(source, windows, ahead, self._events)
         self._total = len(windows)
-        self._pace = Pace(time.monotonic())
+        self._pace = Pace()
         self._reader.start()
         try:
             while not self._has_ended():

@@ -12,30 +12,35 @@ from geo_sam2.encoder.encode_request import EncodePlan, EncodeResult
 from geo_sam2.encoder.progress import EncodeProgress, Pace, duration_text, size_text
 
 
-def test_nothing_is_known_before_the_first_step():
-    assert Pace(100.0).seconds_left(10) is None
+def test_nothing_is_known_before_the_second_step():
+    pace = Pace()
+    assert pace.seconds_left(10) is None
+    pace.note(100.0, 1)
+    assert pace.seconds_left(10) is None
 
 
 def test_rest_takes_as_long_as_what_was_done():
-    pace = Pace(100.0)
-    pace.note(102.0, 1)
-    assert pace.seconds_left(10) == pytest.approx(18.0)
-    pace.note(106.0, 3)
-    assert pace.seconds_left(10) == pytest.approx(14.0)
+    pace = Pace()
+    pace.note(100.0, 1)
+    pace.note(102.0, 2)
+    assert pace.seconds_left(10) == pytest.approx(16.0)
+    pace.note(106.0, 4)
+    assert pace.seconds_left(10) == pytest.approx(12.0)
 
 
 def test_pace_forgets_what_was_long_ago():
-    pace = Pace(0.0, memory=2)
+    pace = Pace(memory=2)
     for done, now_s in ((1, 100.0), (2, 200.0), (3, 201.0), (4, 202.0)):
         pace.note(now_s, done)
     assert pace.seconds_left(14) == pytest.approx(10.0)
 
 
 def test_steps_that_come_together_count_as_many():
-    pace = Pace(0.0)
-    pace.note(4.0, 4)
-    pace.note(4.0, 4)
-    assert pace.seconds_left(8) == pytest.approx(4.0)
+    pace = Pace()
+    pace.note(0.0, 1)
+    pace.note(4.0, 5)
+    pace.note(4.0, 5)
+    assert pace.seconds_left(9) == pytest.approx(4.0)
 
 
 @pytest.mark.parametrize(
@@ -106,18 +111,23 @@ def test_complete_store_is_said_to_be_complete():
     assert feedback.lines[-1] == "All 12 tiles are in the store already."
 
 
-def test_time_is_told_after_the_first_tile_and_the_log_is_not_flooded():
+def test_time_is_told_as_soon_as_it_is_known_and_the_log_is_not_flooded():
     feedback = _Feedback()
     clock = iter(range(1000))
     report = EncodeReport(feedback, lambda: float(next(clock)))
     report.progressed(EncodeProgress(0, 100, None))
-    for done in range(1, 101):
+    report.progressed(EncodeProgress(1, 100, None))
+    for done in range(2, 101):
         report.progressed(EncodeProgress(done, 100, 2.0 * (100 - done)))
-    assert feedback.lines == ["The rest takes about 3 min."]
+    assert feedback.texts[:3] == [
+        "Encoding the first tile",
+        "Tile 2 of 100, about 3 min left",
+        "Tile 7 of 100, about 3 min left",
+    ]
+    assert len(feedback.texts) == 21
     assert feedback.percent[-1] == 100.0
     assert len(feedback.percent) == 101
-    assert len(feedback.texts) == 21
-    assert feedback.texts[1] == "Tile 5 of 100, about 3 min left"
+    assert not feedback.lines
 
 
 def test_waiting_for_another_job_is_said_once():
@@ -135,7 +145,7 @@ def test_cancelled_run_says_what_is_left():
     )
     assert list(result_lines(result)) == [
         "Bad.",
-        "3 tiles encoded in 4 s, 1 without valid pixels, 0 failed, 2 were there.",
+        "3 tiles encoded in 4 s, 1 without valid pixels, 2 in the store already.",
         "Cancelled: 3 tiles are left. The same run again goes on from here.",
         "The store is partial; what is in it can be used.",
     ]
