@@ -80,8 +80,8 @@ SCHEDULE = (
     Stage(256, 4, 0, 400, (1e-3, 5e-4), 1800),
     Stage(256, 3, 16, 500, (3e-4, 2.5e-4), 1800, plain=500, balance=(1, 0.2), grouping=True, zoom=(0.8, 2.4)),
     Stage(256, 3, 16, 350, (2.5e-4, 1.3e-4), 1800, balance=(0.2, 0), zoom=(0.5, 1.8)),
-    Stage(512, 2, 12, 300, (1.3e-4, 6e-5), 600, held_out=8),
-    Stage(1024, 1, 12, 400, (6e-5, 4e-6), 300, held_out=4),
+    Stage(512, 2, 12, 250, (1.3e-4, 6e-5), 600, held_out=8),
+    Stage(1024, 1, 12, 200, (6e-5, 4e-6), 300, held_out=4),
 )
 
 
@@ -150,12 +150,12 @@ class Trainer:
         batch = steps.make_batch(np.random.default_rng(SEED), [s for s in scenes if len(s.objects)], 8)
         balance_features(self.model, batch.images_u8)
         features = encode(self.model, batch.images_u8, batch.corner_xy).at(batch.image_index)
-        clicks = prompts.first_prompt(batch.targets, "click")
+        asked = [prompts.first_prompt(batch.targets, kind) for kind in ("click", "box")]
         fit_masks(
             self.model.sam_mask_decoder,
             self.frame,
-            lambda: decode(self.model, features, *clicks, None)[0],
-            batch.targets.levels[:, prompts.OBJECT],
+            lambda: torch.cat([decode(self.model, features, *prompt, None)[0] for prompt in asked]),
+            torch.cat([batch.targets.levels[:, prompts.OBJECT], batch.targets.mask]),
         )
         self.average = [parameter.detach().clone() for parameter in self.parameters]
 

@@ -13,10 +13,12 @@ none of them, even with perfect features. Here they are written down, and traini
    encodings are sums of sines; coordinates and their squares are linear in them, fitted by least squares, and
    ``-|x - x'|^2`` is a product of those.
 3. Image to token: a pixel attends to near points that look like it, by Gaussians of several widths, and is
-   marked by their kind.
+   marked by their kind. Where there is a box it is marked, too, and marked the other way by each side that
+   it lies beyond: only pixels inside keep the sign.
 4. Self-attention: first the identity (that layer has no residual, it would make all tokens the same), then
-   every token reads what the points have found.
-5. The mask: the product of what was found with the upscaled features, plus the mark of a foreground point.
+   every token reads what the points have found. In the end the masks' tokens read the pixels that are marked.
+5. The mask: the product of what was found with the upscaled features, plus the marks of a foreground point
+   and of a box.
    Pairs of channels with opposite signs pass the activations unchanged: ``gelu(x) - gelu(-x) = x``.
 
 Names of modules are those of ``sam2.modeling.sam``.
@@ -44,17 +46,24 @@ NORMED_FEATURE_RMS = 0.7
 IS_POINT = TOKEN_RMS * (CHANNELS / 2) ** 0.5
 #: Standard deviations of the Gaussians by which points attend to pixels; one per head.
 POINT_SIGMA_PX = (14, 14, 14, 14, 14, 20, 28, 40)
-#: The same for pixels that attend to points.
-PIXEL_SIGMA_PX = (16, 20, 24, 32, 48, 64, 96, 160)
+#: The same for pixels that attend to points, by layer; the first layer's other heads are for boxes.
+PIXEL_SIGMA_PX = ((16, 32, 96), (16, 20, 24, 32, 48, 64, 96, 160))
 #: How much of a point's kind is left on a pixel that all heads attend to it from.
 MARK_SHARE = 0.25
+#: The first of the kinds are flags, then come the marks of the labels; the others are free.
+FLAGS, MARKS = 3, 4
+FOREGROUND, CORNERS = FLAGS + 1, slice(FLAGS + 2, FLAGS + MARKS)
+#: Over how many pixels a side of a box is blurred.
+SIDE_PX = 6
 #: Channels of a head that compare places; the others compare features.
 PLACE = 4
+#: How much more what the points found counts in a token than what it found itself.
+HANDED_OVER = 4
 #: A pixel attends to a point rather than to other tokens up to sqrt(2 * NEAR) sigma.
 NEAR = 3.0
 #: Features that the mask compares, of 32 after the first upscaling and of 16 after the second.
 COMPARED = 28
-FINE = 14
+FINE = 13
 
 
 @dataclass(frozen=True)
@@ -63,8 +72,9 @@ class Frame:
 
     Attributes:
         features: (96, 256) rows span the features.
-        kinds: (15, 256) rows span the kinds of tokens; row 0 says "is a point", 1 to 4 are the labels
-            background, foreground, first and second corner, the others are free.
+        kinds: (15, 256) rows span the kinds of tokens; rows 0 to 2 say "is a point", "is the first corner",
+            "is the second corner", rows 3 to 6 are the marks of labels 0 to 3 (background, foreground and
+            the corners), the others are free.
         read_x: (256,) times a position encoding is x, from -1 to 1 over the window.
         read_y: the same for y.
         read_r2: the same for x * x + y * y.
@@ -100,7 +110,7 @@ class Frame:
         before every step and for the weights after it: the Gaussians of points are narrow, and a step that
         moved them a little would blind them.
         """
-        kept = torch.cat([self.features, self.kinds[1:]])
+        kept = torch.cat([self.features, self.kinds[FLAGS:]])
         mixing = kept.T @ kept
         for parameter, is_token in _writers(model):
             values = parameter.grad if gradients else parameter.data
@@ -131,25 +141,26 @@ def set_click_circuit(model: nn.Module, seed: int) -> Frame:
         frame = Frame.of(prompt_encoder.pe_layer)
         _set_tokens(prompt_encoder, decoder, frame)
         transformer = decoder.transformer
-        crossings = [part for layer in transformer.layers for part in _crossings(layer)]
-        crossings.append(transformer.final_attn_token_to_image)
-        for attention in crossings:
-            _carry(attention, frame, to_image=attention in _to_image(transformer))
+        for attention in _to_image(transformer):
+            _carry_features(attention, frame)
+        for layer in transformer.layers:
+            _carry_marks(layer.cross_attn_image_to_token, frame, has_boxes=layer is transformer.layers[0])
+        transformer.layers[0].cross_attn_image_to_token.out_proj.weight.mul_(FEATURE_RMS / NORMED_FEATURE_RMS)
         first, second = (layer.self_attn for layer in transformer.layers)
         _see_itself(first)
         _see_points(second, frame)
-        for layer in transformer.layers:
+        for layer, sigmas in zip(transformer.layers, PIXEL_SIGMA_PX):
             _attend_to_pixels(layer.cross_attn_token_to_image, frame)
-            _attend_to_points(layer.cross_attn_image_to_token, frame)
+            _attend_to_points(layer.cross_attn_image_to_token, frame, sigmas)
         transformer.layers[0].cross_attn_token_to_image.v_proj.weight.mul_(NORMED_FEATURE_RMS / FEATURE_RMS)
         _heads_like(transformer.layers[0].cross_attn_image_to_token).mul_(NORMED_FEATURE_RMS / FEATURE_RMS)
         _attend_to_pixels(transformer.final_attn_token_to_image, frame)
-        # Tokens that are no points fetch the mean of the image, which the later layers need not repeat.
-        second.out_proj.weight.mul_(4)
-        for attention in _to_image(transformer)[1:]:
-            attention.out_proj.weight.mul_(0.1)
+        _attend_to_marks(transformer.final_attn_token_to_image, frame)
+        # Tokens that are no points fetch the mean of the image, which the second layer need not repeat.
+        second.out_proj.weight.mul_(HANDED_OVER)
+        transformer.layers[1].cross_attn_token_to_image.out_proj.weight.mul_(0.1)
         _set_upscaling(decoder, frame)
-        _set_hypernetworks(decoder, frame, (0.0, 0.0, 0.0))
+        _set_hypernetworks(decoder, frame, (0.0, 0.0, 0.0, 0.0))
         nn.init.trunc_normal_(model.image_encoder.trunk.pos_embed_window, std=0.02)
         score = decoder.pred_obj_score_head.layers[-1]
         nn.init.zeros_(score.weight)
@@ -205,9 +216,12 @@ def _set_tokens(prompt_encoder: nn.Module, decoder: nn.Module, frame: Frame) -> 
     """Put what a token is into its half; points share one direction and have one each."""
     length = TOKEN_RMS * CHANNELS**0.5
     for label, embedding in enumerate(prompt_encoder.point_embeddings):
-        embedding.weight.copy_((frame.kinds[0] + frame.kinds[1 + label])[None] * IS_POINT)
+        kind = frame.kinds[0] + frame.kinds[FLAGS + label]
+        if label >= 2:
+            kind = kind + frame.kinds[label - 1]
+        embedding.weight.copy_(kind[None] * IS_POINT)
     others = [prompt_encoder.not_a_point_embed, decoder.obj_score_token, decoder.iou_token]
-    free = frame.kinds[5:]
+    free = frame.kinds[FLAGS + MARKS :]
     for embedding in [*others, decoder.mask_tokens]:
         mix = nn.functional.normalize(torch.randn(len(embedding.weight), len(free)), dim=1)
         embedding.weight.copy_(mix @ free * length)
@@ -219,18 +233,20 @@ def _heads(attention: nn.Module, weight: Tensor) -> Tensor:
     return weight.view(attention.num_heads, -1, CHANNELS)
 
 
-def _carry(attention: nn.Module, frame: Frame, *, to_image: bool) -> None:
-    """Carry features from pixels to tokens, and kinds from tokens to pixels, in their own channels."""
-    if to_image:
-        _carry_features(attention, frame)
-        return
+def _carry_marks(attention: nn.Module, frame: Frame, *, has_boxes: bool) -> None:
+    """Carry marks from tokens to pixels; heads without Gaussian are for boxes (``_attend_to_boxes``)."""
     _start_values(attention)
     heads = attention.num_heads
     v = _heads(attention, attention.v_proj.weight)
     out = attention.out_proj.weight.view(CHANNELS, heads, -1)
-    for head in range(heads):  # each carries all kinds
-        v[head, :5] += frame.kinds[:5]
-        out[:, head, :5] += frame.kinds[:5].T * MARK_SHARE / heads
+    clicks, corners = frame.kinds[FLAGS : FLAGS + 2], frame.kinds[CORNERS]
+    gaussians = len(PIXEL_SIGMA_PX[0]) if has_boxes else heads
+    for head in range(gaussians):
+        v[head, :2] += clicks
+        out[:, head, :2] += clicks.T * MARK_SHARE / gaussians
+    for head in range(gaussians, heads):
+        v[head, 0] += corners.sum(0)
+        out[:, head, 0] += corners[0] * MARK_SHARE * (0.5 if head == gaussians else -1)
 
 
 def _carry_features(attention: nn.Module, frame: Frame) -> None:
@@ -282,28 +298,62 @@ def _attend_to_pixels(attention: nn.Module, frame: Frame) -> None:
         k[head, 0], k[head, 1], k[head, 2] = frame.read_x * root, frame.read_y * root, frame.read_r2 * root
 
 
-def _attend_to_points(attention: nn.Module, frame: Frame) -> None:
+def _attend_to_points(attention: nn.Module, frame: Frame, sigmas_px: tuple[int, ...]) -> None:
     """Make pixels attend to points by NEAR - a |x - x'|^2, to all other tokens by 0; and to their like."""
     q, k = _start_queries(attention, 0.2)
-    for head, sigma in enumerate(PIXEL_SIGMA_PX):
+    q_bias = attention.q_proj.bias.view(len(q), -1)
+    unit = q.shape[1] ** 0.5
+    for head, sigma in enumerate(sigmas_px):
         a = _sharpness(sigma)
-        root = (2 * a * q.shape[1] ** 0.5) ** 0.5
-        near = NEAR * q.shape[1] ** 0.5
+        root = (2 * a * unit) ** 0.5
         q[head, 0], q[head, 1], q[head, 2] = frame.read_x * root, frame.read_y * root, frame.read_r2 * root
         k[head, 0] = frame.read_x * root
         k[head, 1] = frame.read_y * root
         k[head, 2] = -frame.kinds[0] * root / 2 / IS_POINT
         q[head, 3] = 0
-        attention.q_proj.bias.view(len(q), -1)[head, 3] = root
-        k[head, 3] = frame.kinds[0] * near / root / IS_POINT - frame.read_r2 * root / 2
+        q_bias[head, 3] = root
+        k[head, 3] = frame.kinds[0] * NEAR * unit / root / IS_POINT - frame.read_r2 * root / 2
         like = nn.init.orthogonal_(torch.empty(q.shape[1] - PLACE, FEATURES)) @ frame.features
         q[head, PLACE:] = like
         k[head, PLACE:] = like
+    if len(sigmas_px) < len(q):
+        _attend_to_boxes(attention, frame, len(sigmas_px))
+
+
+def _attend_to_boxes(attention: nn.Module, frame: Frame, first_head: int) -> None:
+    """Make one head attend to the corners of a box wherever the pixel is, four where it lies beyond a side.
+
+    A side's logit is linear in the distance to it; at the side a corner weighs as much as all other tokens.
+    """
+    q, k = _heads(attention, attention.q_proj.weight), _heads(attention, attention.k_proj.weight)
+    q_bias = attention.q_proj.bias.view(len(q), -1)
+    unit = q.shape[1] ** 0.5
+    steep = WINDOW_PX / 2 / SIDE_PX
+    root = (steep * unit) ** 0.5
+    q[first_head:], k[first_head:] = 0, 0
+    q_bias[first_head:, 1] = root
+    k[first_head, 1] = frame.kinds[1:3].sum(0) / IS_POINT * 6 * unit / root
+    sides = ((1, frame.read_x, -1), (1, frame.read_y, -1), (2, frame.read_x, 1), (2, frame.read_y, 1))
+    for head, (corner, read, sign) in enumerate(sides, start=first_head + 1):
+        is_corner = frame.kinds[corner] / IS_POINT
+        is_other = frame.kinds[0] / IS_POINT - is_corner
+        q[head, 0], k[head, 0] = sign * read * root, is_corner * root
+        k[head, 1] = -sign * read * root + (2 * is_corner - 4 * steep * is_other) * unit / root
+
+
+def _attend_to_marks(attention: nn.Module, frame: Frame) -> None:
+    """Make every token attend to marked pixels, too."""
+    q, k = _heads(attention, attention.q_proj.weight), _heads(attention, attention.k_proj.weight)
+    mark = frame.kinds[FOREGROUND] + frame.kinds[CORNERS][0]
+    for head in range(len(q)):
+        q[head, 3] = 0
+        attention.q_proj.bias.view(len(q), -1)[head, 3] = q.shape[1] ** 0.5
+        k[head, 3] = mark
 
 
 def _heads_like(attention: nn.Module) -> Tensor:
     """Return the weights by which pixels ask for their like."""
-    return _heads(attention, attention.q_proj.weight)[:, PLACE:]
+    return _heads(attention, attention.q_proj.weight)[: len(PIXEL_SIGMA_PX[0]), PLACE:]
 
 
 def _see_points(attention: nn.Module, frame: Frame) -> None:
@@ -317,7 +367,7 @@ def _see_points(attention: nn.Module, frame: Frame) -> None:
 
 
 def _compared(frame: Frame) -> tuple[Tensor, Tensor]:
-    """Return which features a mask compares: (28, 256) of a pixel, (14, 28) of its upscaled samples."""
+    """Return which features a mask compares: (28, 256) of a pixel, (13, 28) of its upscaled samples."""
     coarse = frame.features[:COMPARED]
     fine = torch.zeros(FINE, COMPARED)
     fine[torch.arange(COMPARED) % FINE, torch.arange(COMPARED)] = 0.5**0.5
@@ -330,7 +380,8 @@ def _set_upscaling(decoder: nn.Module, frame: Frame) -> None:
     coarse, fine = _compared(frame)
     straight = torch.randn(32, CHANNELS) * 0.02
     straight[:COMPARED] += coarse
-    straight[COMPARED] += frame.kinds[2]
+    straight[COMPARED] += frame.kinds[FOREGROUND]
+    straight[COMPARED + 1] += frame.kinds[CORNERS][0]
     dc1.weight.copy_(torch.cat([straight, -straight]).T[..., None, None].expand_as(dc1.weight))
     nn.init.zeros_(dc1.bias)
     nn.init.ones_(norm.weight)
@@ -338,16 +389,18 @@ def _set_upscaling(decoder: nn.Module, frame: Frame) -> None:
     straight = torch.randn(16, 32) * 0.02
     straight[:FINE, :COMPARED] += fine
     straight[FINE, COMPARED] += 1
+    straight[FINE + 1, COMPARED + 1] += 1
     paired = torch.cat([straight, -straight], 1)
     dc2.weight.copy_(torch.cat([paired, -paired]).T[..., None, None].expand_as(dc2.weight))
     nn.init.zeros_(dc2.bias)
-    dc2.bias[FINE + 1], dc2.bias[FINE + 17] = 1, -1
+    dc2.bias[FINE + 2], dc2.bias[FINE + 18] = 1, -1
 
 
-def _set_hypernetworks(decoder: nn.Module, frame: Frame, parts: tuple[float, float, float]) -> None:
+def _set_hypernetworks(decoder: nn.Module, frame: Frame, parts: tuple[float, ...]) -> None:
     """Make the mask's weights the features that its token has read.
 
-    ``parts`` are the weights of their product with a pixel's features, of the mark, and of a constant.
+    ``parts`` are the weights of their product with a pixel's features, of the marks of a foreground point
+    and of a box, and of a constant.
     """
     coarse, fine = _compared(frame)
     for mlp in decoder.output_hypernetworks_mlps:
@@ -362,31 +415,31 @@ def _set_hypernetworks(decoder: nn.Module, frame: Frame, parts: tuple[float, flo
         straight = torch.cat([fine, -fine], 1) * parts[0]
         last.weight[:FINE, : 2 * COMPARED] = straight
         last.weight[16 : 16 + FINE, : 2 * COMPARED] = -straight
-        for channel, value in ((FINE, parts[1]), (FINE + 1, parts[2])):
+        for channel, value in enumerate(parts[1:], start=FINE):
             last.bias[channel], last.bias[channel + 16] = value, -value
 
 
 @torch.no_grad()
 def fit_masks(decoder: nn.Module, frame: Frame, decode: Callable[[], Tensor], share: Tensor) -> None:
-    """Weigh the parts of the mask by logistic regression on some first clicks.
+    """Weigh the parts of the mask by logistic regression on some first clicks and boxes.
 
     Args:
         decoder: the mask decoder, with the starting values of this module.
         frame: what ``set_click_circuit`` returned.
-        decode: returns the logits (N, 4, h, w) of the clicks.
-        share: (N, h, w) covered shares of what was clicked on.
+        decode: returns the logits (N, 4, h, w) of the prompts.
+        share: (N, h, w) covered shares of what they mean.
     """
     parts = []
-    for unit in ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)):
-        _set_hypernetworks(decoder, frame, unit)
+    for unit in torch.eye(4).tolist():
+        _set_hypernetworks(decoder, frame, tuple(unit))
         parts.append(decode()[:, 0].flatten())
     samples = torch.stack(parts, 1).double()
     truth = share.flatten().double()
     importance = torch.where(truth > 0.5, 0.5 / truth.mean(), 0.5 / (1 - truth.mean()))
-    weights = torch.zeros(3, dtype=torch.double)
+    weights = torch.zeros(4, dtype=torch.double)
     for _ in range(20):  # Newton's method
         probability = (samples @ weights).sigmoid()
         gradient = samples.T @ (importance * (probability - truth))
         curvature = (samples * (importance * probability * (1 - probability))[:, None]).T @ samples
-        weights -= torch.linalg.solve(curvature + 1e-6 * torch.eye(3, dtype=torch.double), gradient)
+        weights -= torch.linalg.solve(curvature + 1e-6 * torch.eye(4, dtype=torch.double), gradient)
     _set_hypernetworks(decoder, frame, tuple(weights.tolist()))

@@ -72,8 +72,8 @@ def test_a_crop_gives_the_masks_of_the_official_modules_at_its_place(demo_model,
 CLICK = 6  # among the tokens, after the score, IoU and four mask tokens
 
 
-def attention_weights(demo_model, features, clicks_xy, attention):
-    """Return the weights (N, heads, queries, keys) of an attention for a lone click each."""
+def attention_weights(demo_model, features, coords_xy, labels, attention):
+    """Return the weights (N, heads, queries, keys) of an attention for a prompt each."""
     seen = {}
 
     def keep(module, _, arguments):
@@ -82,7 +82,7 @@ def attention_weights(demo_model, features, clicks_xy, attention):
         seen["weights"] = (q @ k.mT * q.shape[-1] ** -0.5).softmax(-1)
 
     handle = attention.register_forward_pre_hook(keep, with_kwargs=True)
-    model.decode(demo_model, features, clicks_xy[:, None], torch.ones(len(clicks_xy), 1), None)
+    model.decode(demo_model, features, coords_xy, labels, None)
     handle.remove()
     return seen["weights"]
 
@@ -98,22 +98,45 @@ def test_starting_values_attend_to_the_click_as_the_gaussians_that_they_are(demo
     features = model.Features(image_embed, high_res, torch.zeros(1, 2, dtype=torch.long))
     features = features.at(torch.zeros(12, dtype=torch.long))
     layer = demo_model.sam_mask_decoder.transformer.layers[0]
+    prompt = (clicks_xy[:, None], torch.ones(12, 1))
 
-    own = attention_weights(demo_model, features, clicks_xy, layer.self_attn)
+    own = attention_weights(demo_model, features, *prompt, layer.self_attn)
     assert torch.all(own.mean(1).diagonal(dim1=1, dim2=2) > 0.85)
 
     centres = torch.arange(64) * 16 + 8.0
     far = (centres[None, None] - (clicks_xy[:, :, None] + 0.5)).square()  # (clicks, xy, cells)
     squares = (far[:, 1, :, None] + far[:, 0, None, :]).flatten(1)
-    found = attention_weights(demo_model, features, clicks_xy, layer.cross_attn_token_to_image)[:, :, CLICK]
+    found = attention_weights(demo_model, features, *prompt, layer.cross_attn_token_to_image)[:, :, CLICK]
     for head, sigma in enumerate(starting_values.POINT_SIGMA_PX):
         expected = (-squares / (2 * sigma**2)).softmax(1)
         # Small random weights of the other channels tilt it a little.
         assert (found[:, head] - expected).abs().sum(1).mean() < 0.35
-    near = attention_weights(demo_model, features, clicks_xy, layer.cross_attn_image_to_token)[..., CLICK]
-    for head, sigma in enumerate(starting_values.PIXEL_SIGMA_PX):
+    near = attention_weights(demo_model, features, *prompt, layer.cross_attn_image_to_token)[..., CLICK]
+    for head, sigma in enumerate(starting_values.PIXEL_SIGMA_PX[0]):
         share = near[:, head]
         assert share[squares < (0.8 * sigma) ** 2].mean() > 2 * share[squares > (4 * sigma) ** 2].mean()
+
+
+@torch.inference_mode()
+def test_starting_values_mark_the_inside_of_a_box_and_nothing_else(demo_model):
+    frame = starting_values.set_click_circuit(demo_model, 0)
+    features = model.Features(
+        torch.zeros(1, 256, 64, 64),
+        (torch.zeros(1, 32, 256, 256), torch.zeros(1, 64, 128, 128)),
+        torch.zeros(1, 2, dtype=torch.long),
+    )
+    written = {}
+    layer = demo_model.sam_mask_decoder.transformer.layers[0].cross_attn_image_to_token
+    handle = layer.register_forward_hook(lambda _, __, output: written.update(marks=output))
+    box = torch.tensor([[[203.5, 411.5], [607.5, 651.5]]])
+    model.decode(demo_model, features, box, torch.tensor([[2.0, 3.0]]), None)
+    handle.remove()
+    mark = (written["marks"][0] @ frame.kinds[starting_values.CORNERS][0]).view(64, 64)
+    centres = torch.arange(64) * 16 + 8.0
+    inside = ((centres > 412) & (centres < 652))[:, None] & ((centres > 204) & (centres < 608))[None]
+    far = torch.minimum((centres - 412).abs(), (centres - 652).abs())[:, None] > 16
+    far = far & (torch.minimum((centres - 204).abs(), (centres - 608).abs()) > 16)[None]
+    assert torch.equal(mark[far] > 0, inside[far])
 
 
 @torch.inference_mode()
@@ -123,24 +146,29 @@ def test_what_is_kept_apart_does_not_reach_positions(demo_model):
     layer.weight.add_(torch.randn(layer.weight.shape))
     frame.keep_apart(demo_model)
     written = layer.weight.abs().max()
-    for reader in (frame.read_x, frame.read_y, frame.read_r2, frame.kinds[0]):
+    for reader in (frame.read_x, frame.read_y, frame.read_r2, *frame.kinds[: starting_values.FLAGS]):
         assert (reader @ layer.weight).abs().max() < 1e-4 * written
     assert (frame.features @ layer.weight).abs().max() > 0.1 * written
 
 
 @torch.inference_mode()
-def test_fitted_masks_tell_a_clicked_object_from_the_rest(scene):
+def test_fitted_masks_tell_what_was_asked_for_from_the_rest(scene):
     built = model.build_demo_model()
     frame = starting_values.set_click_circuit(built, 0)
     batch = steps.make_batch(np.random.default_rng(0), [scene], 24)
     model.balance_features(built, batch.images_u8)
     features = model.encode(built, batch.images_u8, batch.corner_xy).at(batch.image_index)
-    clicks = prompts.first_prompt(batch.targets, "click")
-    share = batch.targets.levels[:, prompts.OBJECT]
-    decoder = built.sam_mask_decoder
-    starting_values.fit_masks(decoder, frame, lambda: model.decode(built, features, *clicks, None)[0], share)
-    logits = model.decode(built, features, *clicks, None)[0]
-    assert logits[:, 0][share > 0.5].mean() > logits[:, 0][share < 0.5].mean() + 0.5
+    asked = [prompts.first_prompt(batch.targets, kind) for kind in ("click", "box")]
+    share = torch.cat([batch.targets.levels[:, prompts.OBJECT], batch.targets.mask])
+
+    def decode():
+        return torch.cat([model.decode(built, features, *prompt, None)[0] for prompt in asked])
+
+    starting_values.fit_masks(built.sam_mask_decoder, frame, decode, share)
+    logits = decode()[:, 0]
+    for half in (slice(0, 24), slice(24, 48)):
+        inside, outside = logits[half][share[half] > 0.5], logits[half][share[half] < 0.5]
+        assert inside.mean() > outside.mean() + 0.4
 
 
 def test_balanced_loss_leads_out_of_an_empty_mask():
