@@ -74,7 +74,10 @@ def load_index_layer(folder: Path, project: QgsProject) -> QgsVectorLayer:
     if not layer.isValid():
         raise StoreError(f"{path} cannot be shown as a layer.", "Encode into the store again to repair it.")
     layer.setRenderer(_state_renderer())
-    project.addMapLayer(layer)
+    # Not by way of the legend: QGIS would make it the current layer, which Processing offers as
+    # the first input of the next run, and tiles are no prompts.
+    project.addMapLayer(layer, False)
+    project.layerTreeRoot().insertLayer(0, layer)
     return layer
 
 
@@ -84,10 +87,12 @@ def _is_index(layer: QgsVectorLayer, path: Path) -> bool:
 
 
 def _state_renderer() -> QgsCategorizedSymbolRenderer:
+    """Return outlines, and a tint on what cannot be used: tiles overlap, so tints would add up."""
     categories = []
     for state, colour in _STATE_COLOURS.items():
+        opacity = 0 if state is TileState.DONE else 40
         symbol = QgsFillSymbol.createSimple(
-            {"color": f"{colour},40", "outline_color": colour, "outline_width": "0.4"}
+            {"color": f"{colour},{opacity}", "outline_color": colour, "outline_width": "0.4"}
         )
         categories.append(QgsRendererCategory(state.value, symbol, state.value))
     return QgsCategorizedSymbolRenderer("state", categories)

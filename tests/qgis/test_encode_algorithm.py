@@ -256,7 +256,36 @@ def test_load_shows_the_tile_index_once(fake_engine, tmp_path, qgis_iface, qgis_
     assert [layer.name() for layer in layers] == ["lake.demo tiles"]
     assert [feature["state"] for feature in layers[0].getFeatures()] == ["done", "done"]
     assert layers[0].extent().width() == pytest.approx(2200)
+    assert [node.layer() for node in QgsProject.instance().layerTreeRoot().findLayers()] == layers
     assert any("shown as the layer “lake.demo tiles”" in line for line in feedback.lines)
+
+
+def test_tile_index_does_not_become_the_current_layer(
+    fake_engine, tmp_path, qgis_iface, qgis_new_project, monkeypatch
+):
+    """Processing would offer it as the prompts of the next run."""
+    monkeypatch.setattr("qgis.utils.iface", qgis_iface)
+    taken_as_current = []
+    QgsProject.instance().legendLayersAdded.connect(taken_as_current.extend)
+    try:
+        encode(write_raster(tmp_path / "lake.tif", noise(40, 40)), LOAD=True)
+    finally:
+        QgsProject.instance().legendLayersAdded.disconnect()
+    assert len(QgsProject.instance().mapLayers()) == 1
+    assert not taken_as_current
+
+
+def test_only_tiles_that_cannot_be_used_are_tinted(
+    fake_engine, tmp_path, qgis_iface, qgis_new_project, monkeypatch
+):
+    monkeypatch.setattr("qgis.utils.iface", qgis_iface)
+    encode(write_raster(tmp_path / "lake.tif", noise(40, 40)), LOAD=True)
+    (layer,) = QgsProject.instance().mapLayers().values()
+    tints = {
+        category.value(): category.symbol().symbolLayer(0).color().alpha()
+        for category in layer.renderer().categories()
+    }
+    assert {state for state, alpha in tints.items() if alpha} == {"empty", "pending", "failed"}
 
 
 def test_load_hands_the_store_to_whoever_registered(fake_engine, tmp_path, qgis_iface, monkeypatch):
