@@ -29,7 +29,7 @@ from geo_sam2.encoder.progress import EncodeProgress
 from geo_sam2.encoder.raster_source import GdalRasterSource, RasterRequest
 from geo_sam2.encoder.store_turns import TURNS, StoreTurn
 from geo_sam2.encoder.tile_pipeline import EngineTask, TilePipeline
-from geo_sam2.encoder.tiling import Tiling
+from geo_sam2.encoder.tiling import MAX_TILES, Tiling
 from geo_sam2.encoder.waiting import IsCancelled, answer_of, in_background, result_of
 from geo_sam2.errors import CancelledError, CheckpointError, EncodeRequestError, GridError, StoreError
 from geo_sam2.feature_store import FeatureStore
@@ -41,8 +41,6 @@ from geo_sam2.store_opening import store_for_encoding, undo_overwriting
 from geo_sam2.store_place import default_store_folder
 from geo_sam2.tile_window import TileWindow
 
-# Beyond this a slip of the pen is more likely than a year on a processor.
-MAX_TILES = 1_000_000
 # A row of the index with its footprint.
 _ROW_BYTES = 512
 _TILE_HEADER_BYTES = 512

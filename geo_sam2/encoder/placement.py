@@ -19,12 +19,10 @@ from osgeo import gdal
 from geo_sam2.encoder.crs import crs_texts, full_turn, read_crs
 from geo_sam2.encoder.extent_outline import bounds_of, rectangle_outline, unwrapped
 from geo_sam2.encoder.gdal_calls import ask
-from geo_sam2.encoder.tiling import Tiling
+from geo_sam2.encoder.tiling import MAX_TILES, Tiling
 from geo_sam2.errors import RasterReadError
 from geo_sam2.grid import UNGEOREFERENCED, PixelGrid
 
-# A grid that was asked for may have this many windows: 8 TB of features, months of work.
-MAX_WINDOWS = 1_000_000
 # What QGIS allows itself in qgsgdalprovider.cpp for the grid of an auto-warped VRT.
 _QGIS_ERROR_PX = 0.2
 # What is read lies closer than that: GDAL interpolates between exact points within this.
@@ -179,10 +177,10 @@ def _resized(grid: PixelGrid, sides: tuple[float, float]) -> PixelGrid:
 
 def _checked(grid: PixelGrid) -> PixelGrid:
     count = len(Tiling(grid.width, grid.height))
-    if count > MAX_WINDOWS:
+    if count > MAX_TILES:
         raise RasterReadError(
             f"The grid asked for has {grid.width:,} × {grid.height:,} pixels, that is {count:,} tiles;"
-            f" at most {MAX_WINDOWS:,} are possible.",
+            f" at most {MAX_TILES:,} are possible.",
             "The resolution is in units of the target CRS (degrees or metres, for example):"
             " give a larger number, or leave it out.",
         )

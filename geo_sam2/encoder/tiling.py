@@ -20,6 +20,9 @@ from geo_sam2.tile_window import TileWindow
 # The side of the square that SAM 2 sees.
 WINDOW_PX = 1024
 
+# More nobody wants, 8 TB of features and months on a processor: a slip in a resolution is likelier.
+MAX_TILES = 1_000_000
+
 # An extent has to reach this far into a window to select it: one that ends on a seam may come
 # back from a change of CRS a little beyond it. Far below what anybody selects on purpose.
 TOUCH_PX = 1e-3
