@@ -22,7 +22,7 @@ from pathlib import Path
 
 from geo_sam2.errors import GeoSam2Error, StoreError, StoreLockedError
 from geo_sam2.json_record import JsonRecord
-from geo_sam2.store_manifest import LOCK_NAME, inside
+from geo_sam2.store_manifest import LOCK_NAME, inside, no_store
 from geo_sam2.store_process import process_start
 
 # What file systems without locks (some network drives) answer.
@@ -151,7 +151,7 @@ def _open(path: Path) -> FileIO:
         # Without a buffer, so that closing writes nothing and cannot fail on a full disk.
         return path.open("ab+", buffering=0)
     except FileNotFoundError as error:
-        raise StoreError(f"There is no feature store in {path.parent}.", "Choose another folder.") from error
+        raise no_store(path.parent) from error
     except OSError as error:
         raise StoreError(
             f"The store {path.parent} cannot be written: {error.strerror or error}.",

@@ -144,6 +144,14 @@ def tile_path(folder: Path, name: str) -> Path:
     return inside(folder, name)
 
 
+def no_store(folder: Path) -> StoreError:
+    """Return the error for a folder in which somebody expected a store."""
+    return StoreError(
+        f"There is no feature store in {folder}.",
+        "Choose the folder of one, or make one with the algorithm “Encode raster”.",
+    )
+
+
 def _read_json(folder: Path) -> Any:
     path = folder / MANIFEST_NAME
     try:
@@ -153,7 +161,7 @@ def _read_json(folder: Path) -> Any:
             raise StoreError(f"{path} is damaged: it is too large.", _RESTORE)
         return json.loads(content)
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise StoreError(f"There is no feature store in {folder}.", "Choose another folder.") from error
+        raise no_store(folder) from error
     except OSError as error:
         raise StoreError(f"{path} cannot be read: {error.strerror or error}.") from error
     except (ValueError, RecursionError) as error:
