@@ -9,6 +9,7 @@ from __future__ import annotations
 from qgis.core import (
     QgsProcessingOutputBoolean,
     QgsProcessingOutputDefinition,
+    QgsProcessingOutputFolder,
     QgsProcessingOutputNumber,
     QgsProcessingParameterBand,
     QgsProcessingParameterBoolean,
@@ -17,7 +18,6 @@ from qgis.core import (
     QgsProcessingParameterEnum,
     QgsProcessingParameterExtent,
     QgsProcessingParameterFile,
-    QgsProcessingParameterFolderDestination,
     QgsProcessingParameterNumber,
     QgsProcessingParameterRange,
     QgsProcessingParameterRasterLayer,
@@ -181,17 +181,21 @@ def _model_parameters(default_model: str) -> list[QgsProcessingParameterDefiniti
 
 
 def _store_parameters() -> list[QgsProcessingParameterDefinition]:
-    output = QgsProcessingParameterFolderDestination(
-        OUTPUT, translate("EncodeAlgorithm", "Feature store"), optional=True, createByDefault=False
-    )
     return [
-        _advanced(
-            QgsProcessingParameterBoolean(
-                OVERWRITE, translate("EncodeAlgorithm", "Make an existing store anew"), defaultValue=False
+        _helped(
+            # No destination: QGIS would call an empty one “[Skip output]”, which it is not, and offer
+            # a temporary folder.
+            QgsProcessingParameterFile(
+                OUTPUT,
+                translate("EncodeAlgorithm", "Feature store (beside the raster if empty)"),
+                behavior=QgsProcessingParameterFile.Behavior.Folder,
+                optional=True,
             ),
             translate(
                 "EncodeAlgorithm",
-                "Without it an existing store is completed. With it the old one stays until the new is done.",
+                "A folder, new or a store already. Empty: beside the raster if that can be written, else in"
+                " the stores folder of the settings. A temporary one is refused: hours of work would vanish"
+                " with it.",
             ),
         ),
         _helped(
@@ -202,21 +206,22 @@ def _store_parameters() -> list[QgsProcessingParameterDefinition]:
                 "EncodeAlgorithm", "Adds the index of its tiles to the map; without a desktop no effect."
             ),
         ),
-        _helped(
-            output,
+        _advanced(
+            QgsProcessingParameterBoolean(
+                OVERWRITE, translate("EncodeAlgorithm", "Make an existing store anew"), defaultValue=False
+            ),
             translate(
                 "EncodeAlgorithm",
-                "A folder, new or a store already. Empty: beside the raster if that can be written, else in"
-                " the stores folder of the settings. A temporary one is refused: hours of work would vanish"
-                " with it.",
+                "Without it an existing store is completed. With it the old one stays until the new is done.",
             ),
         ),
     ]
 
 
 def outputs() -> list[QgsProcessingOutputDefinition]:
-    """Return new definitions of the outputs beside the store's folder, which OUTPUT brings along."""
+    """Return new definitions of the outputs."""
     return [
+        QgsProcessingOutputFolder(OUTPUT, translate("EncodeAlgorithm", "Feature store")),
         QgsProcessingOutputNumber(TILES, translate("EncodeAlgorithm", "Tiles asked for")),
         QgsProcessingOutputNumber(TILES_ENCODED, translate("EncodeAlgorithm", "Tiles encoded now")),
         QgsProcessingOutputNumber(TILES_EMPTY, translate("EncodeAlgorithm", "Tiles without valid pixels")),
@@ -236,5 +241,5 @@ HELP = translate(
     " a processor, and 8.4 MB of disk a tile. It can be cancelled at any time; the store is usable from its"
     " first tile on, and the same run again encodes only what is missing.\n\n"
     "The encoder runs in a process of its own on a private Python environment, which has to be installed"
-    " once: from a terminal with “python3 -m geo_sam2.runtime install”.",
+    " once. Where it is missing, a run ends at once and says what to type where.",
 )

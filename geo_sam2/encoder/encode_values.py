@@ -16,7 +16,6 @@ from qgis.core import (
     QgsProcessing,
     QgsProcessingAlgorithm,
     QgsProcessingContext,
-    QgsProcessingOutputLayerDefinition,
     QgsProcessingUtils,
     QgsProperty,
     QgsRasterLayer,
@@ -120,8 +119,6 @@ class EncodeValues:
             EncodeRequestError: It is temporary.
         """
         given = self.raw(names.OUTPUT)
-        if isinstance(given, QgsProcessingOutputLayerDefinition):
-            given, _ = given.sink.value(self._context.expressionContext())
         text = str(given or "").strip()
         if not text:
             return None

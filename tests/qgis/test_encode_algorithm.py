@@ -42,9 +42,9 @@ NAMES = [
     "DEVICE",
     "PRECISION",
     "BATCH_SIZE",
-    "OVERWRITE",
-    "LOAD",
     "OUTPUT",
+    "LOAD",
+    "OVERWRITE",
 ]
 ADVANCED = {
     "CRS",
@@ -70,6 +70,11 @@ def test_parameters_are_those_that_are_promised(definitions):
     flag = QgsProcessingParameterDefinition.Flag.FlagAdvanced
     assert {name for name, item in definitions.items() if item.flags() & flag} == ADVANCED
     assert all(item.help() for item in definitions.values())
+
+
+def test_empty_output_is_not_offered_as_no_output(definitions):
+    """QGIS calls an optional destination without a value “[Skip output]”; here it is a place."""
+    assert not definitions["OUTPUT"].isDestination()
 
 
 def test_only_the_raster_has_to_be_given(definitions):
