@@ -20,6 +20,8 @@ from geo_sam2.engine.byte_cache import ByteCache
 from geo_sam2.engine.logit_grid import LogitGrid
 from geo_sam2.engine.mask_choice import Candidates, multimask, single_mask
 from geo_sam2.engine.mask_decoder import Features, MaskDecoder, PreparedTile
+from geo_sam2.engine.mask_prompt import mask_logits
+from geo_sam2.engine.outline_rings import Outlines
 from geo_sam2.engine.prompt_embedding import MASK_PROMPT_LIMIT
 from geo_sam2.engine.prompt_steps import Prompt, PromptStep, prompt_after, steps_key
 from geo_sam2.engine.tile_io import read_decoder, read_tile
@@ -126,13 +128,15 @@ class ObjectDecoder:
             yield from zip(batch, answers)
 
     def _batches(self, objects: Sequence[ObjectRequest]) -> Iterator[list[int]]:
-        """Group objects that can share a pass: one step, same tile, same number of points."""
+        """Group objects that can share a pass: one step, no mask prompt, same tile, same number of points."""
         if self._decoder.device.type == "cpu":
             yield from ([index] for index in range(len(objects)))
             return
         groups: dict[object, list[int]] = {}
         for index, item in enumerate(objects):
-            alone = index if len(item.steps) > 1 else None
+            # A mask prompt has image keys of its own, which _BYTES_PER_PROMPT does not count.
+            is_alone = len(item.steps) > 1 or item.steps[0].mask_polygons is not None
+            alone = index if is_alone else None
             shape = len(prompt_after(item.steps).labels)
             groups.setdefault((item.tile, shape, alone), []).append(index)
         for group in groups.values():
@@ -157,13 +161,20 @@ class ObjectDecoder:
         while known > 0 and self._logits.get(self._key(item.tile, steps[:known])) is None:
             known -= 1
         for index in range(known, last + 1):
-            previous = None
-            if index > 0 and steps[index].use_previous:
-                previous = self._logits.get(self._key(item.tile, steps[:index]))
-            candidates = self._pass(item.tile, [prompt_after(steps[: index + 1])], previous)[0]
+            step, mask_prompt = steps[index], None
+            if step.mask_polygons is not None:
+                mask_prompt = self._drawn_mask(step.mask_polygons, item.tile.window)
+            elif index > 0 and step.use_previous:
+                mask_prompt = self._logits.get(self._key(item.tile, steps[:index]))
+            candidates = self._pass(item.tile, [prompt_after(steps[: index + 1])], mask_prompt)[0]
             chosen = choose(candidates, steps[index])
             self._logits.put(self._key(item.tile, steps[: index + 1]), candidates.logits[chosen].clone())
         return candidates
+
+    def _drawn_mask(self, polygons: Outlines, window: TileWindow) -> Tensor:
+        points = to_window(polygons.points_xy, window)
+        in_window = Outlines(points, polygons.ring_offsets, polygons.polygon_offsets)
+        return torch.from_numpy(mask_logits(in_window, self.grid(window)))
 
     @staticmethod
     def _key(tile: TileReference, steps: Sequence[PromptStep]) -> tuple[str, int | None, str]:

@@ -9,13 +9,19 @@ messages (``type``, fields → fields of the answer):
 - ``encode``: store, model, tiles [{window, generation}], arrays image_0, image_1, … each
   (height, width, 3) uint8 → tiles [{file, bytes, crc32}], seconds, notes
 - ``decode``, ``decode_batch``: store, device, objects [{tile {window, file, crc32}, steps}],
-  outline, all_candidates → objects [{candidates [{predicted_iou, stability, polygons}], best,
-  chosen}], arrays points_xy, ring_offsets, polygon_offsets of all outlines one after the other,
-  in grid pixels
+  outline, all_candidates, arrays points_xy, ring_offsets, polygon_offsets of the polygons of all
+  mask prompts, if any step has one → objects [{candidates [{predicted_iou, stability, polygons}],
+  best, chosen}], the same arrays of all outlines one after the other; both in grid pixels
 - ``close_store``: store → (nothing); forgets what is cached of it
 
 ``model`` is {checkpoint, device, precision}. ``decode`` is for a person who waits, overtakes
 everything and serves newest-wins previews; ``decode_batch`` is the same in the background.
+
+``steps`` are those that led to an object, first to last: {points [[x, y]], labels [1 or 0], box
+[x_min, y_min, x_max, y_max], mask, use_previous, mask_polygons [first, end]}, in grid pixels, each
+field optional, but a point or a box in the first (``prompt_steps``). ``mask_polygons`` counts
+polygons of the message's arrays: a mask that was drawn, with holes, to be refined. Its part in the
+tile's window becomes the mask prompt of the step (``mask_prompt``).
 """
 
 from __future__ import annotations
@@ -129,7 +135,8 @@ class Engine:
         items = read_field(fields, "objects", list)
         if not 1 <= len(items) <= MAX_OBJECTS:
             raise ProtocolError(f"A message has {len(items)} objects; 1 to {MAX_OBJECTS} are possible.")
-        objects = [_object_request(item) for item in items]
+        polygons = _mask_polygons(message.arrays)
+        objects = [_object_request(item, polygons) for item in items]
         decoder = self._decoder(fields)
         answers: list[Any] = [None] * len(objects)
         outlines: list[list[Outlines]] = [[] for _ in objects]
@@ -146,14 +153,7 @@ class Engine:
             if len(objects) > 1:
                 context.progress(done, len(objects))
         joined = Outlines.concatenate([outline for parts in outlines for outline in parts])
-        return Message(
-            {"objects": answers},
-            {
-                "points_xy": joined.points_xy,
-                "ring_offsets": joined.ring_offsets,
-                "polygon_offsets": joined.polygon_offsets,
-            },
-        )
+        return Message({"objects": answers}, joined.arrays())
 
     def close_store(self, message: Message, context: RequestContext) -> Message:
         """Forget the tiles and weights of a store."""
@@ -196,7 +196,17 @@ def _outline_options(fields: Mapping[str, Any]) -> OutlineOptions:
         raise OutlineOptionsError(f"An outline has only the options {known}.") from error
 
 
-def _object_request(item: object) -> ObjectRequest:
+def _mask_polygons(arrays: Mapping[str, Any]) -> Outlines:
+    names = Outlines.empty().arrays()
+    missing = [name for name in names if name not in arrays]
+    if len(missing) == len(names):
+        return Outlines.empty()
+    if missing:
+        raise ProtocolError(f"The polygons of mask prompts come without {' and '.join(missing)}.")
+    return Outlines.from_arrays(**{name: arrays[name] for name in names})
+
+
+def _object_request(item: object, polygons: Outlines) -> ObjectRequest:
     if not isinstance(item, Mapping):
         raise ProtocolError(f"An object is {item!r}, which is no record.")
     tile = read_field(item, "tile", dict)
@@ -206,7 +216,7 @@ def _object_request(item: object) -> ObjectRequest:
     reference = TileReference(
         window=read_tile_window(tile.get("window")), file=read_field(tile, "file", str), crc32=crc32
     )
-    return ObjectRequest(reference, read_steps(item.get("steps")))
+    return ObjectRequest(reference, read_steps(item.get("steps"), polygons))
 
 
 def _on_grid(outlines: Outlines, tile: TileReference) -> Outlines:

@@ -73,6 +73,14 @@ class Outlines:
             _joined_offsets([part.polygon_offsets for part in parts]),
         )
 
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return the arrays by their names, as ``from_arrays`` takes them and messages carry them."""
+        return {
+            "points_xy": self.points_xy,
+            "ring_offsets": self.ring_offsets,
+            "polygon_offsets": self.polygon_offsets,
+        }
+
     def __len__(self) -> int:
         """Count the polygons."""
         return len(self.polygon_offsets) - 1
@@ -128,6 +136,13 @@ class Outlines:
         starts = self.ring_offsets[:-1]
         lowest = np.minimum.reduceat(self.points_xy, starts)
         return np.hstack((lowest, np.maximum.reduceat(self.points_xy, starts)))
+
+    def polygons_between(self, first: int, end: int) -> Outlines:
+        """Return the polygons with the indices from ``first`` up to, not including, ``end``."""
+        polygon_offsets = self.polygon_offsets[first : end + 1]
+        ring_offsets = self.ring_offsets[polygon_offsets[0] : polygon_offsets[-1] + 1]
+        points = self.points_xy[ring_offsets[0] : ring_offsets[-1]]
+        return Outlines(points, ring_offsets - ring_offsets[0], polygon_offsets - polygon_offsets[0])
 
     def select_points(self, keep: np.ndarray) -> Outlines:
         """Keep the vertices that ``keep`` (N,) bool marks; every ring must keep its two ends."""

@@ -37,6 +37,7 @@ PURE_IN_ENGINE = (
     "engine/process_exit.py",
     "engine/protocol.py",
     "engine/request_queue.py",
+    "engine/ring_clip.py",
     "engine/server.py",
     "engine/watch.py",
 )
