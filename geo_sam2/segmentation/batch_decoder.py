@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from geo_sam2.encoder.waiting import answer_of
 from geo_sam2.engine.outline_rings import Outlines
@@ -157,16 +158,21 @@ class BatchDecoder:
         tile = {"window": request.window.to_json(), "file": record.file, "crc32": record.crc32}
         outline = asdict(self._options)
         mask = outline.pop("mask")
+        objects: list[dict[str, Any]] = []
+        drawn = [Outlines.empty()]
+        for _, part in request.items:
+            steps = decoder_steps(part.clicks, part.box, mask, sum(map(len, drawn)))
+            objects.append({"tile": tile, "steps": steps})
+            if part.box is not None and part.box.polygons is not None:
+                drawn.append(part.box.polygons)
         return self._engine.request(
             {
                 "type": "decode_batch",
                 "store": str(self._store.folder),
-                "objects": [
-                    {"tile": tile, "steps": decoder_steps(part.clicks, part.box, mask)}
-                    for _, part in request.items
-                ],
+                "objects": objects,
                 "outline": outline,
-            }
+            },
+            Outlines.concatenate(drawn).arrays() if len(drawn) > 1 else {},
         )
 
     def _take(
@@ -185,7 +191,7 @@ class BatchDecoder:
             answers[index].passes.append(
                 DecodedPass(
                     window=part.window,
-                    outlines=polygons_between(outlines, first, end),
+                    outlines=outlines.polygons_between(first, end),
                     predicted_iou=candidate["predicted_iou"],
                     stability=candidate["stability"],
                 )
@@ -205,14 +211,6 @@ def requests_by_tile(objects: Sequence[PlacedObject]) -> list[_Request]:
         for window in in_rows
         for first in range(0, len(by_window[window]), PASSES_PER_REQUEST)
     ]
-
-
-def polygons_between(outlines: Outlines, first: int, end: int) -> Outlines:
-    """Return the polygons with the indices from ``first`` up to, not including, ``end``."""
-    polygon_offsets = outlines.polygon_offsets[first : end + 1]
-    ring_offsets = outlines.ring_offsets[polygon_offsets[0] : polygon_offsets[-1] + 1]
-    points = outlines.points_xy[ring_offsets[0] : ring_offsets[-1]]
-    return Outlines(points, ring_offsets - ring_offsets[0], polygon_offsets - polygon_offsets[0])
 
 
 def _answer(future: EngineFuture, is_cancelled: Callable[[], bool]) -> EngineResult | DamagedTileError | None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Read prompts from a vector layer: features become objects with clicks and boxes.
+"""Read prompts from a vector layer: features become objects with clicks, boxes and masks.
 
 Owns the meaning of fields and kinds of geometry, and which features make one object. Where a
 geometry lies on the grid is the business of ``prompt_placement``, which tiles an object needs
@@ -71,12 +71,20 @@ class PromptReader:
         placement: From the layer's CRS to the grid.
         fields: Which fields mean something.
         skipped: Is told of prompts that cannot be used.
+        polygons_are_masks: Polygons are masks to refine, with the boxes round them; else the boxes alone.
     """
 
-    def __init__(self, placement: GridPlacement, fields: PromptFields, skipped: SkippedPrompts) -> None:
+    def __init__(
+        self,
+        placement: GridPlacement,
+        fields: PromptFields,
+        skipped: SkippedPrompts,
+        polygons_are_masks: bool = False,
+    ) -> None:
         self._placement = placement
         self._fields = fields
         self._skipped = skipped
+        self._polygons_are_masks = polygons_are_masks
 
     def read(self, features: Iterable[QgsFeature], is_cancelled: Callable[[], bool]) -> list[PromptedObject]:
         """Return the objects in the order of their first features; ends early once it is cancelled."""
@@ -123,8 +131,11 @@ class PromptReader:
             elif kind == _Types.PolygonGeometry and label == BACKGROUND:
                 self._skipped.add(Skipped.NEGATIVE_POLYGON, feature.id())
             elif kind == _Types.PolygonGeometry:
-                box = Box(*self._placement.bounds(geometry), source_id=feature.id())
-                if box.width_px > 0 and box.height_px > 0:
+                polygons = self._placement.polygons(geometry) if self._polygons_are_masks else None
+                bounds = self._placement.bounds(geometry)
+                box = Box(*bounds, source_id=feature.id(), polygons=polygons)
+                is_flat = polygons is not None and not len(polygons)
+                if box.width_px > 0 and box.height_px > 0 and not is_flat:
                     boxes.append(box)
                 else:
                     self._skipped.add(Skipped.NO_EXTENT, feature.id())

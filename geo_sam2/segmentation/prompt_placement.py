@@ -16,9 +16,11 @@ from qgis.core import (
     QgsCoordinateTransformContext,
     QgsCsException,
     QgsGeometry,
+    QgsPointXY,
     QgsWkbTypes,
 )
 
+from geo_sam2.engine.outline_rings import Outlines, offsets_of
 from geo_sam2.errors import PromptError
 from geo_sam2.grid import PixelGrid
 
@@ -87,6 +89,25 @@ class GridPlacement:
         (x_min, y_min), (x_max, y_max) = points.min(axis=0), points.max(axis=0)
         return float(x_min), float(y_min), float(x_max), float(y_max)
 
+    def polygons(self, geometry: QgsGeometry) -> Outlines:
+        """Return a (multi-)polygon in grid pixels; empty if it encloses nothing.
+
+        Rings that cross themselves are mended first, and parts that overlap united.
+
+        Raises:
+            PromptError: A vertex has no place in the grid's CRS.
+        """
+        polygons = _mended(self._with_more_vertices(geometry))
+        rings = [ring for polygon in polygons for ring in polygon]
+        if not rings:
+            return Outlines.empty()
+        placed = self._place(QgsGeometry.fromMultiPolygonXY(polygons))
+        return Outlines(
+            placed,
+            offsets_of(np.array([len(ring) for ring in rings])),
+            offsets_of(np.array([len(polygon) for polygon in polygons])),
+        )
+
     def _with_more_vertices(self, geometry: QgsGeometry) -> QgsGeometry:
         flat = _flat(geometry)
         return flat if self._transform.isShortCircuited() else flat.densifyByCount(_VERTICES_PER_SIDE)
@@ -115,6 +136,21 @@ def parts_by_type(geometry: QgsGeometry) -> Iterator[tuple[QgsWkbTypes.GeometryT
             yield from parts_by_type(part)
     elif not geometry.isEmpty():
         yield geometry.type(), geometry
+
+
+def _mended(geometry: QgsGeometry) -> list[list[list[QgsPointXY]]]:
+    """Return the closed rings of each polygon of a valid geometry on the same ground, exteriors first."""
+    parts = geometry.asGeometryCollection()
+    if not geometry.isGeosValid():
+        # One by one: mended together, ground that two parts share would be in neither.
+        areas = [
+            area
+            for part in parts
+            for kind, area in parts_by_type(part.makeValid())
+            if kind == QgsWkbTypes.GeometryType.PolygonGeometry
+        ]
+        parts = QgsGeometry.unaryUnion(areas).asGeometryCollection() if areas else []
+    return [part.asPolygon() for part in parts if part.area() > 0]
 
 
 def _flat(geometry: QgsGeometry) -> QgsGeometry:

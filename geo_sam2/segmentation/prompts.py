@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What a person marked on the image, in pixels of the encoding grid, and what SAM 2 is asked with.
 
-Owns clicks and boxes as plain values, how a line becomes clicks, and in which steps the
+Owns clicks, boxes and drawn masks as plain values, how a line becomes clicks, and in which steps the
 prompts of one tile are handed to the decoder (``engine.prompt_steps`` reads them). Ignorant of
 layers, coordinate systems, stores and of which tile a prompt belongs to (``tile_choice``).
 """
@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from geo_sam2.engine.outline_rings import Outlines
 from geo_sam2.engine.prompt_labels import BACKGROUND, FOREGROUND
 
 #: What may be chosen of the three masks that a lone click gives; None is the best by predicted IoU.
@@ -53,6 +54,8 @@ class Box:
         x_max_px: Right side, greater than the left one.
         y_max_px: Lower side, greater than the upper one.
         source_id: The feature that it comes from, for reports.
+        polygons: A mask of the object, to be refined, in grid pixels, which the box encloses;
+            None for a mere box.
     """
 
     x_min_px: float
@@ -60,6 +63,7 @@ class Box:
     x_max_px: float
     y_max_px: float
     source_id: int
+    polygons: Outlines | None = None
 
     @property
     def bounds_px(self) -> tuple[float, float, float, float]:
@@ -139,21 +143,28 @@ def clicks_along(line_xy: np.ndarray, label: int, source_id: int) -> list[Click]
     return [Click(float(x_px), float(y_px), label, source_id) for x_px, y_px in zip(x, y)]
 
 
-def decoder_steps(clicks: Sequence[Click], box: Box | None, mask: int | None) -> list[dict[str, Any]]:
+def decoder_steps(
+    clicks: Sequence[Click], box: Box | None, mask: int | None, first_polygon: int = 0
+) -> list[dict[str, Any]]:
     """Return the steps of one object on one tile, as the engine's ``decode`` takes them.
 
     All prompts go in at once. Only a first lone click has three masks to choose from, so where
     one is wanted and there are several clicks, the first on the object makes the choice and the
     others correct it, as a person in front of the image would go about it. A box leaves no
-    choice.
+    choice. A drawn mask goes with its box and with the clicks that correct it, which is how SAM 2 was
+    trained: with clicks where the mask that it is given is wrong.
 
     Args:
         clicks: Inside the tile's window, at least one on the object unless there is a box.
         box: Inside the tile's window, or None.
         mask: One of the three masks of a lone click, or None for the best.
+        first_polygon: Place of the box's first polygon among those that go with the message.
     """
     if box is not None:
-        return [{**_points(clicks), "box": list(box.bounds_px)}]
+        step = {**_points(clicks), "box": list(box.bounds_px)}
+        if box.polygons is not None:
+            step["mask_polygons"] = [first_polygon, first_polygon + len(box.polygons)]
+        return [step]
     if mask is None:
         return [_points(clicks)]
     first = next(click for click in clicks if click.label == FOREGROUND)

@@ -22,10 +22,12 @@ from qgis.PyQt.QtCore import QCoreApplication
 
 from geo_sam2.segmentation.prompts import MASK_CHOICES
 
-FEATURES, PROMPTS, LABEL, OBJECT, MASK = "FEATURES", "PROMPTS", "LABEL", "OBJECT", "MASK"
+FEATURES, PROMPTS, LABEL, OBJECT = "FEATURES", "PROMPTS", "LABEL", "OBJECT"
+POLYGONS, MASK = "POLYGONS", "MASK"
 THRESHOLD, OUTLINE, SIMPLIFY, MIN_AREA, OUTPUT = "THRESHOLD", "OUTLINE", "SIMPLIFY", "MIN_AREA", "OUTPUT"
 OBJECT_COUNT, SKIPPED_COUNT = "OBJECT_COUNT", "SKIPPED_COUNT"
 
+AS_BOX, AS_MASK = "box", "mask"
 MASKS = list(MASK_CHOICES)
 STYLES = ["smooth", "pixel"]
 # Logits of SAM 2's masks stay well within this.
@@ -60,7 +62,8 @@ def _prompt_parameters() -> list[QgsProcessingParameterDefinition]:
                 "SegmentPrompts",
                 "Points, lines or polygons in any CRS. A point is a click, a multi-point several clicks on"
                 " one object. A line becomes clicks along it: one in every 128 pixels, three at least. A"
-                " polygon becomes the box that encloses it along the axes of the raster.",
+                " polygon becomes the box that encloses it along the axes of the raster, or a mask to"
+                " refine.",
             ),
         ),
         _helped(
@@ -87,6 +90,21 @@ def _prompt_parameters() -> list[QgsProcessingParameterDefinition]:
                 "SegmentPrompts",
                 "Features with the same value are prompts of one object. Without a field, or where it is"
                 " NULL, each feature is an object.",
+            ),
+        ),
+        _helped(
+            QgsProcessingParameterEnum(
+                POLYGONS,
+                translate("SegmentPrompts", "Use of polygons"),
+                options=[AS_BOX, AS_MASK],
+                defaultValue=AS_BOX,
+                usesStaticStrings=True,
+            ),
+            translate(
+                "SegmentPrompts",
+                "box: only the extent of a polygon counts. mask: its shape, with holes and all parts, is a"
+                " rough mask that the model refines; clicks of the same object correct it. Good where"
+                " outlines exist but are coarse or out of date, with one of the official models.",
             ),
         ),
         _helped(
@@ -195,9 +213,10 @@ HELP = translate(
     "Each object becomes one multi-polygon in the CRS of the store, with: object_id; score, the IoU that"
     " the model predicts; stability, how little the mask changes with the threshold; area_m2 and"
     " perimeter_m on the ellipsoid, NULL without CRS; area_px; model; the numbers of clicks on the object"
-    " (foreground), beside it (background) and of boxes; truncated, true where the object reaches the edge"
-    " of the tiles that its prompts lie in or of what is encoded, and may go on beyond; and the fields of"
-    " the prompts. Where several prompts make an object, it gets the values that they have in common.\n\n"
+    " (foreground), beside it (background) and of boxes, those of masks among them; truncated, true where"
+    " the object reaches the edge of the tiles that its prompts lie in or of what is encoded, and may go on"
+    " beyond; and the fields of the prompts. Where several prompts make an object, it gets the values that"
+    " they have in common.\n\n"
     "An object with prompts in several tiles is decoded on each and joined. Prompts outside the store, in"
     " tiles that are not encoded, without geometry or with a bad label are named by their ids in the log,"
     " and the rest goes on.",

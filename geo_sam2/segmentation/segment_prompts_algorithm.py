@@ -63,7 +63,10 @@ class SegmentPromptsAlgorithm(QgsProcessingAlgorithm):
 
     def shortDescription(self) -> str:
         """Return the tooltip."""
-        return translate("SegmentPrompts", "Turn points, lines and boxes into polygons, by a feature store.")
+        return translate(
+            "SegmentPrompts",
+            "Turn points, lines, boxes and rough masks into polygons, by a feature store.",
+        )
 
     def shortHelpString(self) -> str:
         """Return the text beside the parameters."""
@@ -128,7 +131,8 @@ class SegmentPromptsAlgorithm(QgsProcessingAlgorithm):
         try:
             run = SegmentRun(self._store, self._engine, self._options, self._min_area_px, context, feedback)
             fields = self._prompt_fields(parameters, context, source)
-            objects = run.read(source, fields)
+            polygons = self.parameterAsEnumString(parameters, names.POLYGONS, context)
+            objects = run.read(source, fields, polygons_are_masks=polygons == names.AS_MASK)
             placed = run.place(objects)
             sink, destination = self._sink(parameters, context, source, fields, run.crs)
             count = 0

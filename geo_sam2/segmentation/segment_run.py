@@ -68,8 +68,15 @@ class SegmentRun:
         self._skipped = SkippedPrompts()
         self.crs = grid_crs(self._grid)
 
-    def read(self, source: QgsProcessingFeatureSource, fields: PromptFields) -> list[PromptedObject]:
+    def read(
+        self, source: QgsProcessingFeatureSource, fields: PromptFields, polygons_are_masks: bool
+    ) -> list[PromptedObject]:
         """Read the layer of prompts.
+
+        Args:
+            source: The layer.
+            fields: Which of its fields mean something.
+            polygons_are_masks: Polygons are masks to refine; else boxes.
 
         Raises:
             PromptError: The layer is empty.
@@ -80,11 +87,12 @@ class SegmentRun:
                 f" {self.crs.userFriendlyIdentifier()}."
             )
         placement = GridPlacement(source.sourceCrs(), self._grid, self._context.transformContext())
-        # Whether a polygon crosses itself does not matter to the box around it.
+        # Whether a polygon crosses itself does not matter to the box around it; a mask is mended.
         features = source.getFeatures(
             QgsFeatureRequest(), QgsProcessingFeatureSource.Flag.FlagSkipGeometryValidityChecks
         )
-        objects = PromptReader(placement, fields, self._skipped).read(features, self._feedback.isCanceled)
+        reader = PromptReader(placement, fields, self._skipped, polygons_are_masks)
+        objects = reader.read(features, self._feedback.isCanceled)
         if not objects and not self._feedback.isCanceled():
             raise PromptError("The layer of prompts is empty.", "Add at least one point, line or polygon.")
         return objects

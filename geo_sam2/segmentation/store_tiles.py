@@ -6,10 +6,11 @@ A copy of the index at the start of a run; ignorant of QGIS and of the engine.
 
 from __future__ import annotations
 
+from geo_sam2.engine.ring_clip import bounds_within
 from geo_sam2.feature_store import FeatureStore, TileRecord, TileState
 from geo_sam2.segmentation.prompts import Box, Click
 from geo_sam2.segmentation.skipped_prompts import Skipped
-from geo_sam2.segmentation.tile_choice import EncodedTiles
+from geo_sam2.segmentation.tile_choice import EncodedTiles, box_shares
 from geo_sam2.tile_window import TileWindow
 
 _REASONS = (
@@ -54,7 +55,7 @@ class StoreTiles:
             found = (
                 tiles.containing(prompt.x_px, prompt.y_px)
                 if isinstance(prompt, Click)
-                else tiles.meeting(prompt.bounds_px)
+                else box_shares(prompt, tiles.meeting(prompt.bounds_px))
             )
             if found:
                 return reason
@@ -71,5 +72,7 @@ class StoreTiles:
     def _is_on_grid(self, prompt: Click | Box) -> bool:
         if isinstance(prompt, Click):
             return 0 <= prompt.x_px <= self._width and 0 <= prompt.y_px <= self._height
+        if prompt.polygons is not None:
+            return bounds_within(prompt.polygons, (0.0, 0.0, self._width, self._height)) is not None
         x_min, y_min, x_max, y_max = prompt.bounds_px
         return x_min < self._width and y_min < self._height and x_max > 0 and y_max > 0

@@ -3,7 +3,8 @@
 
 The decoder sees one tile at a time, so an object whose prompts lie in several tiles is decoded
 on each of them. Owns that choice as arithmetic over windows: clicks go where the object's other
-clicks are and where there is most ground around them, boxes are cut at the sides of windows.
+clicks are and where there is most ground around them, boxes and the polygons of masks are cut at the
+sides of windows.
 Ignorant of stores, layers and the engine.
 """
 
@@ -17,13 +18,12 @@ import numpy as np
 
 from geo_sam2.engine.outline_rings import Outlines
 from geo_sam2.engine.prompt_labels import BACKGROUND, FOREGROUND
+from geo_sam2.engine.ring_clip import Bounds, bounds_within, clip_to_rectangle
 from geo_sam2.segmentation.prompts import Box, Click, ObjectPrompts
 from geo_sam2.tile_window import TileWindow
 
 # A share of a box that is narrower than one sample of the mask logits shows the decoder nothing.
 MIN_SHARE_PX = 4.0
-
-Bounds = tuple[float, float, float, float]
 
 
 class EncodedTiles:
@@ -136,12 +136,15 @@ def window_bounds(window: TileWindow) -> Bounds:
 def box_shares(box: Box, windows: Sequence[TileWindow]) -> list[tuple[TileWindow, Box]]:
     """Cut a box at the sides of the windows that it meets.
 
+    The share of a mask is the part of its polygons in a window, with the box round that part; a
+    window that only the box meets is left out.
+
     A window whose share lies in another one's as well is left out: where windows overlap, one
     that holds the whole box, with the most ground around it, is enough. Shares too narrow to
     show anything are left out, unless there is nothing wider.
     """
-    shares = {window: _cut(box, window_bounds(window)) for window in windows}
-    by_room = sorted(windows, key=lambda window: (-_area(shares[window]), -_room(box, window)))
+    shares = {window: share for window in windows if (share := _cut(box, window_bounds(window))) is not None}
+    by_room = sorted(shares, key=lambda window: (-_area(shares[window]), -_room(box, window)))
     kept: list[TileWindow] = []
     for window in by_room:
         if not any(_is_within(shares[window], window_bounds(other)) for other in kept):
@@ -193,7 +196,12 @@ def _passes(window: TileWindow, clicks: Sequence[Click], boxes: Sequence[Box]) -
     return passes
 
 
-def _cut(box: Box, bounds: Bounds) -> Box:
+def _cut(box: Box, bounds: Bounds) -> Box | None:
+    """Return what of a box lies in a window that it meets; None if it has a mask that does not."""
+    if box.polygons is not None:
+        found = bounds_within(box.polygons, bounds)
+        part = clip_to_rectangle(box.polygons, bounds)
+        return Box(*found, source_id=box.source_id, polygons=part) if found and len(part) else None
     x_min, y_min, x_max, y_max = bounds
     return replace(
         box,

@@ -3,7 +3,9 @@
 
 ``encode`` keeps the very pixels that it is sent, as a tile file of the store; ``decode``
 outlines those of them that are brighter than 127, along their edges. So what comes out of an
-encode and a decode says where pixels have come to lie, to the pixel.
+encode and a decode says where pixels have come to lie, to the pixel. Of the bright areas it
+takes those under a foreground click, those that lie in the box, and with a mask prompt instead of
+those in the box the ones whose middle lies in the mask.
 
 Run as ``python -I fake_engine.py [launcher options]``. Environment variables:
 
@@ -141,7 +143,8 @@ def decode(message, _context):
     objects, outlines = [], []
     for item in message.fields["objects"]:
         step = item["steps"][-1]
-        polygons = _prompted(_bright(message.fields["store"], item["tile"]), step)
+        bright = _bright(message.fields["store"], item["tile"])
+        polygons = _prompted(bright, step, _mask_polygons(message.arrays, step))
         is_lone_click = len(step.get("points") or []) == 1 and not step.get("box")
         predicted_iou = [0.9, 0.8, 0.7] if is_lone_click else [0.95]
         chosen = step.get("mask") or 0
@@ -198,8 +201,20 @@ def _bright(store, tile):
     ]
 
 
-def _prompted(polygons, step):
-    """Return the polygons under a step's foreground points and in its box; all where it has neither."""
+def _mask_polygons(arrays, step):
+    """Return the rings of a step's mask prompt, all in one list; None without one."""
+    from geo_sam2.engine.outline_rings import Outlines
+
+    if "mask_polygons" not in step:
+        return None
+    given = Outlines.from_arrays(**arrays)
+    first, end = step["mask_polygons"]
+    assert 0 <= first < end <= len(given)
+    return [ring for polygon in list(given.polygons())[first:end] for ring in polygon]
+
+
+def _prompted(polygons, step, mask_rings):
+    """Return the polygons under a step's foreground points and in its box or mask; all where it has none."""
     import pixel_rings
 
     points = [point for point, label in zip(step.get("points") or [], step.get("labels") or []) if label == 1]
@@ -207,8 +222,11 @@ def _prompted(polygons, step):
     found = []
     for polygon in polygons:
         low, high = polygon[0].min(axis=0), polygon[0].max(axis=0)
-        is_boxed = box is not None and (low >= box[:2]).all() and (high <= box[2:]).all()
-        if is_boxed or any(pixel_rings.contains(polygon[0], point) for point in points):
+        if mask_rings is None:
+            is_meant = box is not None and (low >= box[:2]).all() and (high <= box[2:]).all()
+        else:
+            is_meant = sum(pixel_rings.contains(ring, (low + high) / 2) for ring in mask_rings) % 2 == 1
+        if is_meant or any(pixel_rings.contains(polygon[0], point) for point in points):
             found.append(polygon)
     return found if points or box else polygons
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from qgis.core import (
     QgsCoordinateReferenceSystem,
+    QgsCoordinateTransform,
     QgsCoordinateTransformContext,
     QgsFeature,
     QgsGeometry,
@@ -14,6 +15,7 @@ from qgis.core import (
     QgsVectorLayer,
 )
 
+from geo_sam2.engine.outline_rings import Outlines
 from geo_sam2.grid import UNGEOREFERENCED, PixelGrid
 from geo_sam2.segmentation.prompt_layer import PromptFields, PromptReader
 from geo_sam2.segmentation.prompt_placement import GridPlacement, grid_crs
@@ -40,10 +42,11 @@ def feature(feature_id, wkt, *attributes):
     return made
 
 
-def read(features, crs=UTM, grid=GRID, fields=NO_FIELDS):
+def read(features, crs=UTM, grid=GRID, fields=NO_FIELDS, polygons_are_masks=False):
     skipped = SkippedPrompts()
     placement = GridPlacement(QgsCoordinateReferenceSystem(crs), grid, QgsCoordinateTransformContext())
-    return PromptReader(placement, fields, skipped).read(features, lambda: False), skipped
+    reader = PromptReader(placement, fields, skipped, polygons_are_masks)
+    return reader.read(features, lambda: False), skipped
 
 
 def clicks_of(item):
@@ -100,6 +103,79 @@ def test_geometry_becomes_prompts(wkt, clicks, boxes):
     for box, bounds in zip(item.prompts.boxes, boxes):
         np.testing.assert_allclose(box.bounds_px, bounds, atol=1e-4)
     assert item.id == 4
+
+
+def square_wkt(x_px, y_px, side_px):
+    """Return the ring of a square on ``GRID``, in map coordinates."""
+    x, y, side = 528000 + x_px / 10, 4978000 - y_px / 10, side_px / 10
+    corners = (x, y), (x + side, y), (x + side, y - side), (x, y - side), (x, y)
+    return "(" + ",".join(f"{x:.3f} {y:.3f}" for x, y in corners) + ")"
+
+
+# (WKT, areas of polygons in square pixels, rings of each)
+MASKS = {
+    "polygon": (f"Polygon({square_wkt(10, 10, 20)})", [400], [1]),
+    "with height": (
+        f"PolygonZ({square_wkt(10, 10, 20).replace(',', ' 5,').replace(')', ' 5)')})",
+        [400],
+        [1],
+    ),
+    "hole": (f"Polygon({square_wkt(10, 10, 20)},{square_wkt(15, 15, 10)})", [300], [2]),
+    "multi-polygon with a hole": (
+        f"MultiPolygon(({square_wkt(100, 10, 20)}),({square_wkt(10, 10, 20)},{square_wkt(15, 15, 10)}))",
+        [300, 400],
+        [1, 2],
+    ),
+    "ring without its end": ("Polygon((528001 4977999,528003 4977999,528003 4977997))", [200], [1]),
+    "crosses itself": (
+        "Polygon((528001 4977999,528003 4977997,528003 4977999,528001 4977997,528001 4977999))",
+        [100, 100],
+        [1, 1],
+    ),
+    "parts that overlap": (
+        f"MultiPolygon(({square_wkt(10, 10, 20)}),({square_wkt(20, 10, 20)}))",
+        [600],
+        [1],
+    ),
+    "curve": ("CurvePolygon(CircularString(528001 4977999,528003 4977999,528001 4977999))", [314.1], [1]),
+}
+
+
+@pytest.mark.parametrize(("wkt", "areas", "rings"), MASKS.values(), ids=MASKS.keys())
+def test_polygon_becomes_a_mask_with_its_box(wkt, areas, rings):
+    (item,), skipped = read([feature(4, wkt)], polygons_are_masks=True)
+    assert len(skipped) == 0
+    (box,) = item.prompts.boxes
+    given = Outlines.from_arrays(**box.polygons.arrays()).oriented()
+    low, high = given.points_xy.min(axis=0), given.points_xy.max(axis=0)
+    np.testing.assert_allclose(box.bounds_px, [*low, *high], atol=1e-4)
+    np.testing.assert_allclose(sorted(given.area_px2), areas, rtol=1e-3)
+    assert sorted(np.diff(given.polygon_offsets)) == rings
+
+
+def test_mask_in_another_crs_finds_its_pixels():
+    polygon = QgsGeometry.fromWkt(f"Polygon({square_wkt(1000, 500, 200)},{square_wkt(1050, 550, 100)})")
+    to_degrees = QgsCoordinateTransform(
+        QgsCoordinateReferenceSystem(UTM),
+        QgsCoordinateReferenceSystem("EPSG:4326"),
+        QgsCoordinateTransformContext(),
+    )
+    polygon.transform(to_degrees)
+    (item,), _ = read([feature(1, polygon.asWkt(12))], crs="EPSG:4326", polygons_are_masks=True)
+    (box,) = item.prompts.boxes
+    np.testing.assert_allclose(box.bounds_px, (1000, 500, 1200, 700), atol=0.01)
+    assert box.polygons.oriented().area_px2.sum() == pytest.approx(200**2 - 100**2, abs=1)
+
+
+def test_polygon_that_encloses_nothing_is_named():
+    there_and_back = "Polygon((528001 4977999,528003 4977997,528001 4977999))"
+    _, skipped = read([feature(4, there_and_back)], polygons_are_masks=True)
+    assert skipped.ids(Skipped.NO_EXTENT) == [4]
+
+
+def test_polygons_are_boxes_unless_masks_are_asked_for():
+    (item,), _ = read([feature(4, f"Polygon({square_wkt(10, 10, 20)})")])
+    assert item.prompts.boxes[0].polygons is None
 
 
 BAD = {

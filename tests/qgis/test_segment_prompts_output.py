@@ -17,7 +17,7 @@ from qgis.core import (
 from geo_sam2.engine.outline_rings import Outlines, offsets_of
 from geo_sam2.field_types import new_field
 from geo_sam2.grid import PixelGrid
-from geo_sam2.segmentation.batch_decoder import DecodedPass, polygons_between
+from geo_sam2.segmentation.batch_decoder import DecodedPass
 from geo_sam2.segmentation.measures import GroundMeasure
 from geo_sam2.segmentation.object_fields import ObjectRecord, free_names, output_fields
 from geo_sam2.segmentation.object_outline import join_passes, multi_polygon, on_map, outlines_of
@@ -179,11 +179,11 @@ def test_polygons_are_taken_out_of_an_answer():
         [rectangle(10, 10, 50, 40), rectangle(20, 20, 30, 30)],
         [rectangle(60, 0, 65, 5)],
     )
-    middle = polygons_between(shapes, 1, 2)
+    middle = shapes.polygons_between(1, 2)
     assert middle.ring_count == 2
     np.testing.assert_array_equal(middle.ring(0), shapes.ring(1))
-    assert len(polygons_between(shapes, 1, 1)) == 0
-    assert [len(polygons_between(shapes, 0, end)) for end in range(4)] == [0, 1, 2, 3]
+    assert len(shapes.polygons_between(1, 1)) == 0
+    assert [len(shapes.polygons_between(0, end)) for end in range(4)] == [0, 1, 2, 3]
 
 
 def square(x, y, side):

@@ -6,6 +6,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from geo_sam2.engine.outline_rings import Outlines, offsets_of
 from geo_sam2.engine.prompt_labels import BACKGROUND, FOREGROUND
 from geo_sam2.engine.prompt_steps import prompt_after, read_steps
 from geo_sam2.segmentation.prompts import (
@@ -22,6 +23,9 @@ ON = Click(100.0, 200.0, FOREGROUND, 1)
 ALSO_ON = Click(120.0, 210.0, FOREGROUND, 2)
 BESIDE = Click(10.0, 20.0, BACKGROUND, 3)
 BOX = Box(50.0, 60.0, 150.0, 260.0, 4)
+RING = np.array([(50.0, 60.0), (50.0, 260.0), (150.0, 260.0), (50.0, 60.0)])
+TWO_PARTS = Outlines(np.concatenate((RING, RING)), offsets_of(np.array([4, 4])), offsets_of(np.array([1, 1])))
+MASK = Box(50.0, 60.0, 150.0, 260.0, 5, polygons=TWO_PARTS)
 
 
 def positions(clicks):
@@ -76,6 +80,22 @@ def test_steps_are_those_the_engine_reads(given, expected):
         for step in steps
     ]
     assert found == expected
+
+
+def test_mask_goes_with_its_box_and_the_clicks_that_correct_it():
+    steps = decoder_steps([ON, BESIDE], MASK, 1, first_polygon=3)
+    everything = Outlines.concatenate([TWO_PARTS, TWO_PARTS, TWO_PARTS]).polygons_between(0, 5)
+    (step,) = read_steps(steps, everything)
+    assert [point[:2] for point in step.points] == [(100, 200), (10, 20)]
+    assert step.box == MASK.bounds_px
+    assert step.mask is None
+    np.testing.assert_array_equal(step.mask_polygons.points_xy, TWO_PARTS.points_xy)
+    assert len(step.mask_polygons) == 2
+
+
+def test_box_brings_no_mask():
+    (step,) = read_steps(decoder_steps([ON], BOX, None), TWO_PARTS)
+    assert step.mask_polygons is None
 
 
 @pytest.mark.parametrize("mask", MASK_CHOICES.values())

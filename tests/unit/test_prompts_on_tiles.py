@@ -137,6 +137,79 @@ def test_several_boxes_of_a_tile_are_decoded_one_by_one():
     }
 
 
+def mask(*rings, source_id=1):
+    """Return a polygon of rings of vertices, which are closed here, with the box round it."""
+    closed = [np.array([*ring, ring[0]], float) for ring in rings]
+    points = np.concatenate(closed)
+    outlines = Outlines(points, offsets_of([len(ring) for ring in closed]), offsets_of([len(closed)]))
+    return Box(*points.min(axis=0), *points.max(axis=0), source_id, outlines)
+
+
+def square(x_min, y_min, x_max, y_max):
+    return [(x_min, y_min), (x_min, y_max), (x_max, y_max), (x_max, y_min)]
+
+
+L_SHAPE = [(900, 900), (900, 1500), (1000, 1500), (1000, 1000), (1300, 1000), (1300, 900)]
+MASKS = {
+    "inside": (mask(square(100, 100, 200, 200)), {A: ((100, 100, 200, 200), 10_000)}),
+    "over a seam": (
+        mask(square(1000, 10, 1100, 20)),
+        {A: ((1000, 10, 1024, 20), 240), B: ((1024, 10, 1100, 20), 760)},
+    ),
+    "round a corner, no part in the fourth tile": (
+        mask(L_SHAPE),
+        {
+            A: ((900, 900, 1024, 1024), 100 * 124 + 24 * 100),
+            B: ((1024, 900, 1300, 1000), 276 * 100),
+            D: ((900, 1024, 1000, 1500), 476 * 100),
+        },
+    ),
+    "hole": (mask(square(0, 0, 500, 500), square(100, 100, 200, 200)), {A: ((0, 0, 500, 500), 240_000)}),
+    "hole that holds a tile": (
+        mask(square(-500, -500, 3000, 3000), square(-100, -100, 1476, 2100)),
+        {C: ((1476, 0, 2500, 1024), 1024**2), F: ((1476, 1024, 2500, 2048), 1024**2)},
+    ),
+    "slanted": (
+        mask([(1000, 10), (1048, 10), (1000, 58)]),
+        {A: ((1000, 10, 1024, 58), 864), B: ((1024, 10, 1048, 34), 288)},
+    ),
+    "exactly a tile": (mask(square(0, 0, 1024, 1024)), {A: ((0, 0, 1024, 1024), 1024**2)}),
+    "whole in a shifted window": (mask(square(1500, 10, 2100, 20)), {C: ((1500, 10, 2100, 20), 6000)}),
+    "sliver in the next tile": (mask(square(900, 10, 1026, 20)), {A: ((900, 10, 1024, 20), 1240)}),
+    "beyond the grid": (mask(square(-50, -50, 200, 200)), {A: ((0, 0, 200, 200), 40_000)}),
+    "the grid in its hole": (mask(square(-500, -500, 3000, 3000), square(-9, -9, 2509, 2509)), {}),
+}
+
+
+@pytest.mark.parametrize(("given", "expected"), MASKS.values(), ids=MASKS.keys())
+def test_each_tile_gets_its_part_of_a_mask(given, expected):
+    shares = dict(box_shares(given, TILES.meeting(given.bounds_px)))
+    assert {window: share.bounds_px for window, share in shares.items()} == {
+        window: bounds for window, (bounds, _) in expected.items()
+    }
+    for window, (_, area) in expected.items():
+        part = shares[window].polygons
+        assert part.oriented().area_px2.sum() == pytest.approx(area)
+        low, high = part.points_xy.min(axis=0), part.points_xy.max(axis=0)
+        assert (low >= window.corners()[0]).all()
+        assert (high <= window.corners()[2]).all()
+
+
+def test_mask_that_meets_a_tile_with_its_box_alone_is_named():
+    beside = mask([(-100, 0), (-100, 1200), (100, 1200), (100, 1100), (-50, 1100), (-50, 0)])
+    tiles = EncodedTiles([A])
+    assert tiles.meeting(beside.bounds_px) == [A]
+    assert place(ObjectPrompts(boxes=(beside,)), tiles).unplaced == (beside,)
+
+
+def test_clicks_correct_the_mask_of_their_object():
+    inside, beside = click(150, 150), click(400, 400, BACKGROUND)
+    given = mask(square(100, 100, 200, 200))
+    (part,) = place(ObjectPrompts((inside, beside), (given,)), TILES).passes
+    assert part.clicks == (inside, beside)
+    assert part.box.polygons is not None
+
+
 def rectangle(x_min, y_min, x_max, y_max):
     ring = [(x_min, y_min), (x_min, y_max), (x_max, y_max), (x_max, y_min), (x_min, y_min)]
     return Outlines(np.array(ring, float), offsets_of([5]), offsets_of([1]))
