@@ -103,8 +103,8 @@ def _prompt_parameters() -> list[QgsProcessingParameterDefinition]:
             translate(
                 "SegmentPrompts",
                 "box: only the extent of a polygon counts. mask: its shape, with holes and all parts, is a"
-                " rough mask that the model refines; clicks of the same object correct it. Good where"
-                " outlines exist but are coarse or out of date, with one of the official models.",
+                " rough mask that the model refines; clicks of the same object correct it. For outlines that"
+                " are coarse or out of date.",
             ),
         ),
         _helped(
