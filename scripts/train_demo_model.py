@@ -14,6 +14,7 @@ pixels, the learning rate falling through all of them. Weights are averaged (EMA
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import multiprocessing
 import os
@@ -34,7 +35,7 @@ from demo_training.model import (
     encode,
     trained_parameters,
 )
-from demo_training.starting_values import Frame, fit_masks, set_click_circuit
+from demo_training.starting_values import Frame, fit_masks, set_click_circuit, shrink_features
 from safetensors.torch import save_file
 
 SEED = 20
@@ -43,6 +44,8 @@ WARM_UP = 50
 #: Seeds of held-out scenes start here.
 HELD_OUT = 900_000
 CHECKPOINT_EVERY = 50
+#: By how much image_embed is smaller in the weights that are shipped.
+SHRINK = 1 / 8
 
 
 @dataclass(frozen=True)
@@ -191,13 +194,15 @@ class Trainer:
         """Write the weights as float16 safetensors, without the memory modules."""
         if averaged:
             self.swap()
-        state = {
-            name: tensor.detach().to(torch.float16).contiguous().clone()
-            for name, tensor in self.model.state_dict().items()
-            if not name.startswith(MEMORY_PREFIXES)
-        }
+        shipped = copy.deepcopy(self.model)
         if averaged:
             self.swap()
+        shrink_features(shipped, self.frame, SHRINK)
+        state = {
+            name: tensor.detach().to(torch.float16).contiguous().clone()
+            for name, tensor in shipped.state_dict().items()
+            if not name.startswith(MEMORY_PREFIXES)
+        }
         metadata = {
             "name": "Geo-SAM2 demo model",
             "architecture": "SAM 2.1 with a narrow Hiera trunk, see demo.yaml; without the memory modules",

@@ -44,10 +44,11 @@ FEATURE_RMS = 0.2
 NORMED_FEATURE_RMS = 0.7
 #: Length of a point's part "is a point", and of its label.
 IS_POINT = TOKEN_RMS * (CHANNELS / 2) ** 0.5
-#: Standard deviations of the Gaussians by which points attend to pixels; one per head.
-POINT_SIGMA_PX = (14, 14, 14, 14, 14, 20, 28, 40)
+#: Standard deviations of the Gaussians by which points attend to pixels, one per head: in the first layer and
+#: later. After a LayerNorm what float16 rounded off the features weighs more, and only wide ones bear it.
+POINT_SIGMA_PX = ((14, 14, 14, 14, 14, 20, 28, 40), (40, 40, 40, 40, 48, 64, 96, 128))
 #: The same for pixels that attend to points, by layer; the first layer's other heads are for boxes.
-PIXEL_SIGMA_PX = ((16, 32, 96), (16, 20, 24, 32, 48, 64, 96, 160))
+PIXEL_SIGMA_PX = ((16, 32, 96), (40, 40, 48, 48, 64, 64, 96, 160))
 #: How much of a point's kind is left on a pixel that all heads attend to it from.
 MARK_SHARE = 0.25
 #: The first of the kinds are flags, then come the marks of the labels; the others are free.
@@ -150,11 +151,11 @@ def set_click_circuit(model: nn.Module, seed: int) -> Frame:
         _see_itself(first)
         _see_points(second, frame)
         for layer, sigmas in zip(transformer.layers, PIXEL_SIGMA_PX):
-            _attend_to_pixels(layer.cross_attn_token_to_image, frame)
             _attend_to_points(layer.cross_attn_image_to_token, frame, sigmas)
         transformer.layers[0].cross_attn_token_to_image.v_proj.weight.mul_(NORMED_FEATURE_RMS / FEATURE_RMS)
         _heads_like(transformer.layers[0].cross_attn_image_to_token).mul_(NORMED_FEATURE_RMS / FEATURE_RMS)
-        _attend_to_pixels(transformer.final_attn_token_to_image, frame)
+        for attention, sigmas in zip(_to_image(transformer), (*POINT_SIGMA_PX, POINT_SIGMA_PX[1])):
+            _attend_to_pixels(attention, frame, sigmas)
         _attend_to_marks(transformer.final_attn_token_to_image, frame)
         # Tokens that are no points fetch the mean of the image, which the second layer need not repeat.
         second.out_proj.weight.mul_(HANDED_OVER)
@@ -167,6 +168,27 @@ def set_click_circuit(model: nn.Module, seed: int) -> Frame:
         nn.init.constant_(score.bias, 10.0)
         frame.keep_apart(model)
     return frame
+
+
+@torch.no_grad()
+def shrink_features(model: nn.Module, frame: Frame, factor: float) -> None:
+    """Multiply image_embed by ``factor`` and undo it in all that reads it: the masks stay what they are.
+
+    What float16 rounds off image_embed is noise in where its pixels are taken to lie; it shrinks with it. The
+    first norm over pixels forgets the size of what it is given, but for its ``eps``.
+    """
+    prompt_encoder, first = model.sam_prompt_encoder, model.sam_mask_decoder.transformer.layers[0]
+    first_norm_input = first.cross_attn_image_to_token.out_proj
+    given = [convolution.conv for convolution in model.image_encoder.neck.convs[:2]]
+    for layer in (*given, prompt_encoder.mask_downscaling[-1], first_norm_input):
+        layer.weight.mul_(factor)
+        layer.bias.mul_(factor)
+    model.no_mem_embed.mul_(factor)
+    prompt_encoder.no_mask_embed.weight.mul_(factor)
+    kept = torch.cat([frame.features, frame.kinds[FLAGS:]])
+    first.cross_attn_token_to_image.v_proj.weight.div_(factor)
+    for layer in (first.cross_attn_token_to_image.k_proj, first.cross_attn_image_to_token.q_proj):
+        layer.weight.add_(layer.weight @ kept.T @ kept * (1 / factor - 1))
 
 
 def _writers(model: nn.Module) -> Iterator[tuple[nn.Parameter, bool]]:
@@ -286,10 +308,10 @@ def _sharpness(sigma_px: float) -> float:
     return 0.5 * (WINDOW_PX / 2 / sigma_px) ** 2
 
 
-def _attend_to_pixels(attention: nn.Module, frame: Frame) -> None:
+def _attend_to_pixels(attention: nn.Module, frame: Frame, sigmas_px: tuple[int, ...]) -> None:
     """Make points attend to pixels by -a |x - x'|^2, of which the part of x alone cancels."""
     q, k = _start_queries(attention, 0.2)
-    for head, sigma in enumerate(POINT_SIGMA_PX):
+    for head, sigma in enumerate(sigmas_px):
         a = _sharpness(sigma)
         root = (2 * a * q.shape[1] ** 0.5) ** 0.5
         q[head, 0] = frame.read_x * root
