@@ -9,12 +9,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qgis.core import QgsApplication
+from qgis.PyQt.QtCore import QTimer
+from qgis.PyQt.QtWidgets import QApplication
 
 from geo_sam2 import engine_session
 from geo_sam2.processing_provider import GeoSam2Provider
 
 if TYPE_CHECKING:
-    from qgis.gui import QgisInterface
+    from qgis.gui import QgisInterface, QgsProcessingAlgorithmDialogBase
 
 
 class GeoSam2Plugin:
@@ -42,6 +44,29 @@ class GeoSam2Plugin:
     def unload(self) -> None:
         """Take everything out again and end the engine, with a bound of some seconds."""
         if self._provider is not None:
+            _close_dialogs(self._provider.id())
             QgsApplication.processingRegistry().removeProvider(self._provider)
             self._provider = None
         engine_session.end()
+
+
+def _close_dialogs(provider_id: str) -> None:
+    """Close what is open of a provider's algorithms, which point to it after it is deleted.
+
+    QGIS crashes when Run is pressed there (seen in 3.22: ``isSupportedOutputValue`` asks the provider).
+    """
+    if not isinstance(QApplication.instance(), QApplication):
+        return  # qgis_process on a machine without a screen
+    from qgis.gui import QgsProcessingAlgorithmDialogBase  # costs qgis_process time for nothing
+
+    for widget in QApplication.topLevelWidgets():
+        if isinstance(widget, QgsProcessingAlgorithmDialogBase):
+            algorithm = widget.algorithm()
+            if algorithm is not None and algorithm.id().startswith(f"{provider_id}:"):
+                _close_after_run(widget)
+                widget.close()
+
+
+def _close_after_run(dialog: QgsProcessingAlgorithmDialogBase) -> None:
+    """Close a dialog again that is shown again because its run has failed without the engine."""
+    dialog.algorithmFinished.connect(lambda *_: QTimer.singleShot(0, dialog.close))

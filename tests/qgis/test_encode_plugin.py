@@ -13,11 +13,15 @@ from pathlib import Path
 
 import pytest
 from qgis.core import QgsApplication
+from qgis.gui import QgsProcessingAlgorithmDialogBase
+from qgis.PyQt import sip
+from qgis.PyQt.QtCore import Qt
 
 import geo_sam2
 from geo_sam2 import classFactory, engine_session
 from geo_sam2.feature_store import FeatureStore
 from geo_sam2.icon_files import ICON_FOLDER
+from geo_sam2.processing_provider import GeoSam2Provider
 from tests.qgis.encode_runs import counts, noise, write_raster
 from tests.qgis.engines import fake_engine_command, session_of
 
@@ -42,6 +46,58 @@ def test_init_gui_brings_the_provider_too(qgis_iface):
     plugin.initGui()
     assert QgsApplication.processingRegistry().providerById("geo_sam2") is not None
     plugin.unload()
+
+
+class _OtherProvider(GeoSam2Provider):
+    """The same algorithms, offered by somebody else."""
+
+    def id(self):
+        return "other"
+
+
+class _Dialog(QgsProcessingAlgorithmDialogBase):
+    """QGIS's own without its parameters; the real one wants a real desktop."""
+
+    def __init__(self, algorithm_id):
+        super().__init__()
+        self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose, False)
+        self.setAlgorithm(QgsApplication.processingRegistry().createAlgorithmById(algorithm_id))
+        self.show()
+
+    def closeEvent(self, event):  # noqa: N802  Qt's name
+        """Stay, as QGIS's own does while its algorithm runs."""
+        self.hide()
+        event.ignore()
+
+
+@pytest.fixture
+def dialogs():
+    """Return two open dialogs: of an algorithm of the plugin, which has gone, and of another one."""
+    plugin = classFactory(None)
+    plugin.initProcessing()
+    other = _OtherProvider()
+    QgsApplication.processingRegistry().addProvider(other)
+    opened = [_Dialog("geo_sam2:encode"), _Dialog("other:encode")]
+    plugin.unload()
+    yield opened
+    for dialog in opened:
+        sip.delete(dialog)
+    QgsApplication.processingRegistry().removeProvider(other)
+
+
+def test_dialogs_of_the_algorithms_close_with_the_plugin(dialogs):
+    """Run in a dialog that outlives its provider crashes QGIS."""
+    assert [dialog.isVisible() for dialog in dialogs] == [False, True]
+
+
+def test_dialog_of_a_run_that_ends_after_the_plugin_closes_then(dialogs, qtbot):
+    """QGIS shows it again when the run fails, and that is what ending the engine does to a run."""
+    ours, other = dialogs
+    ours.show()
+    for dialog in dialogs:
+        dialog.algorithmFinished.emit(False, {})
+    qtbot.waitUntil(lambda: not ours.isVisible())
+    assert other.isVisible()
 
 
 def test_engine_ends_with_the_plugin(tmp_path):
