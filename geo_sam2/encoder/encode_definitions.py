@@ -187,7 +187,7 @@ def _store_parameters() -> list[QgsProcessingParameterDefinition]:
             # a temporary folder.
             QgsProcessingParameterFile(
                 OUTPUT,
-                translate("EncodeAlgorithm", "Feature store (beside the raster if empty)"),
+                translate("EncodeAlgorithm", "Feature store, if not beside the raster"),
                 behavior=QgsProcessingParameterFile.Behavior.Folder,
                 optional=True,
             ),
