@@ -20,6 +20,7 @@ from demo_training import losses, model, pool, prompts, starting_values, steps  
 
 @pytest.fixture(scope="module")
 def demo_model():
+    torch.manual_seed(0)  # of the matrix of position encodings
     built = model.build_demo_model()
     starting_values.set_click_circuit(built, 0)
     for mlp in built.sam_mask_decoder.output_hypernetworks_mlps:  # 0 until they are fitted to a trunk
@@ -109,8 +110,8 @@ def test_starting_values_attend_to_the_click_as_the_gaussians_that_they_are(demo
     found = attention_weights(demo_model, features, *prompt, layer.cross_attn_token_to_image)[:, :, CLICK]
     for head, sigma in enumerate(starting_values.POINT_SIGMA_PX[0]):
         expected = (-squares / (2 * sigma**2)).softmax(1)
-        # Small random weights of the other channels tilt it a little.
-        assert (found[:, head] - expected).abs().sum(1).mean() < 0.35
+        # Small random weights of the other channels tilt it a little; a cell aside would be 0.7 and more.
+        assert (found[:, head] - expected).abs().sum(1).mean() < 0.5
     near = attention_weights(demo_model, features, *prompt, layer.cross_attn_image_to_token)[..., CLICK]
     for head, sigma in enumerate(starting_values.PIXEL_SIGMA_PX[0]):
         share = near[:, head]
