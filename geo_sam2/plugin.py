@@ -13,7 +13,7 @@ from qgis.PyQt.QtCore import QTimer
 from qgis.PyQt.QtWidgets import QApplication
 
 from geo_sam2 import engine_session
-from geo_sam2.processing_provider import GeoSam2Provider
+from geo_sam2.processing_provider import ALGORITHMS, GeoSam2Provider
 
 if TYPE_CHECKING:
     from qgis.gui import QgisInterface, QgsProcessingAlgorithmDialogBase
@@ -44,14 +44,14 @@ class GeoSam2Plugin:
     def unload(self) -> None:
         """Take everything out again and end the engine, with a bound of some seconds."""
         if self._provider is not None:
-            _close_dialogs(self._provider.id())
+            _close_dialogs()
             QgsApplication.processingRegistry().removeProvider(self._provider)
             self._provider = None
         engine_session.end()
 
 
-def _close_dialogs(provider_id: str) -> None:
-    """Close what is open of a provider's algorithms, which point to it after it is deleted.
+def _close_dialogs() -> None:
+    """Close what is open of our algorithms, which point to the provider after it is deleted.
 
     QGIS crashes when Run is pressed there (seen in 3.22: ``isSupportedOutputValue`` asks the provider).
     """
@@ -60,11 +60,12 @@ def _close_dialogs(provider_id: str) -> None:
     from qgis.gui import QgsProcessingAlgorithmDialogBase  # costs qgis_process time for nothing
 
     for widget in QApplication.topLevelWidgets():
-        if isinstance(widget, QgsProcessingAlgorithmDialogBase):
-            algorithm = widget.algorithm()
-            if algorithm is not None and algorithm.id().startswith(f"{provider_id}:"):
-                _close_after_run(widget)
-                widget.close()
+        # Not by the algorithm's provider: a hidden dialog may be left whose provider has gone before.
+        if isinstance(widget, QgsProcessingAlgorithmDialogBase) and isinstance(
+            widget.algorithm(), ALGORITHMS
+        ):
+            _close_after_run(widget)
+            widget.close()
 
 
 def _close_after_run(dialog: QgsProcessingAlgorithmDialogBase) -> None:

@@ -11,7 +11,7 @@ from geo_sam2.encoder.encode_algorithm import EncodeAlgorithm
 from geo_sam2.icon_files import ICON_FOLDER, icon
 from geo_sam2.segmentation.segment_prompts_algorithm import SegmentPromptsAlgorithm
 
-_ALGORITHMS = (EncodeAlgorithm, SegmentPromptsAlgorithm)
+ALGORITHMS = (EncodeAlgorithm, SegmentPromptsAlgorithm)
 
 
 class GeoSam2Provider(QgsProcessingProvider):
@@ -43,5 +43,5 @@ class GeoSam2Provider(QgsProcessingProvider):
 
     def loadAlgorithms(self) -> None:
         """Make one of each algorithm; the provider owns them."""
-        for algorithm in _ALGORITHMS:
+        for algorithm in ALGORITHMS:
             self.addAlgorithm(algorithm())

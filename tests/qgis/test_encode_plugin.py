@@ -12,7 +12,7 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import pytest
-from qgis.core import QgsApplication
+from qgis.core import QgsApplication, QgsProcessingAlgorithm, QgsProcessingProvider
 from qgis.gui import QgsProcessingAlgorithmDialogBase
 from qgis.PyQt import sip
 from qgis.PyQt.QtCore import Qt
@@ -21,7 +21,6 @@ import geo_sam2
 from geo_sam2 import classFactory, engine_session
 from geo_sam2.feature_store import FeatureStore
 from geo_sam2.icon_files import ICON_FOLDER
-from geo_sam2.processing_provider import GeoSam2Provider
 from tests.qgis.encode_runs import counts, noise, write_raster
 from tests.qgis.engines import fake_engine_command, session_of
 
@@ -48,20 +47,48 @@ def test_init_gui_brings_the_provider_too(qgis_iface):
     plugin.unload()
 
 
-class _OtherProvider(GeoSam2Provider):
-    """The same algorithms, offered by somebody else."""
+class _OtherAlgorithm(QgsProcessingAlgorithm):
+    """Somebody else's."""
+
+    def createInstance(self):  # noqa: N802  QGIS's name
+        """Return a new one."""
+        return _OtherAlgorithm()
+
+    def name(self):
+        """Return the same name as one of ours has."""
+        return "encode"
+
+    def displayName(self):  # noqa: N802  QGIS's name
+        """Return what the dialog shows."""
+        return "Encode"
+
+    def initAlgorithm(self, configuration=None):  # noqa: N802  QGIS's name
+        """Want nothing."""
+
+
+class _OtherProvider(QgsProcessingProvider):
+    """QGIS's dialog wants one."""
 
     def id(self):
+        """Return what precedes the colon."""
         return "other"
+
+    def name(self):
+        """Return the name in the toolbox."""
+        return "Other"
+
+    def loadAlgorithms(self):  # noqa: N802  QGIS's name
+        """Offer the one algorithm."""
+        self.addAlgorithm(_OtherAlgorithm())
 
 
 class _Dialog(QgsProcessingAlgorithmDialogBase):
     """QGIS's own without its parameters; the real one wants a real desktop."""
 
-    def __init__(self, algorithm_id):
+    def __init__(self, algorithm):
         super().__init__()
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose, False)
-        self.setAlgorithm(QgsApplication.processingRegistry().createAlgorithmById(algorithm_id))
+        self.setAlgorithm(algorithm)
         self.show()
 
     def closeEvent(self, event):  # noqa: N802  Qt's name
@@ -75,14 +102,14 @@ def dialogs():
     """Return two open dialogs: of an algorithm of the plugin, which has gone, and of another one."""
     plugin = classFactory(None)
     plugin.initProcessing()
-    other = _OtherProvider()
-    QgsApplication.processingRegistry().addProvider(other)
-    opened = [_Dialog("geo_sam2:encode"), _Dialog("other:encode")]
+    registry, other = QgsApplication.processingRegistry(), _OtherProvider()
+    registry.addProvider(other)
+    opened = [_Dialog(registry.createAlgorithmById(name)) for name in ("geo_sam2:encode", "other:encode")]
     plugin.unload()
     yield opened
     for dialog in opened:
         sip.delete(dialog)
-    QgsApplication.processingRegistry().removeProvider(other)
+    registry.removeProvider(other)
 
 
 def test_dialogs_of_the_algorithms_close_with_the_plugin(dialogs):
