@@ -17,7 +17,7 @@ import shutil
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ import numpy as np
 
 from geo_sam2.encoder.progress import EncodeProgress, Pace, size_text
 from geo_sam2.encoder.read_ahead import ReadAhead, ReadingEnded, WindowRead, WindowSource
+from geo_sam2.encoder.tally import Tally
 from geo_sam2.encoder.waiting import STEP_S, IsCancelled, check
 from geo_sam2.engine.protocol import read_field
 from geo_sam2.errors import FeatureValueError, GeoSam2Error, ProtocolError, StoreError
@@ -45,7 +46,6 @@ _EMPTY_ROWS = 64
 # A disk filled to the last byte harms QGIS and everything else.
 RESERVE_BYTES = 16 * 2**20
 _WIND_DOWN_S = 30.0
-_MAX_PROBLEMS = 20
 
 
 @dataclass(frozen=True)
@@ -65,41 +65,6 @@ class EngineTask:
     model: Mapping[str, Any]
     batch_size: int
     tile_bytes: int
-
-
-@dataclass
-class Tally:
-    """What a run has done so far; changed by the job's thread only.
-
-    Attributes:
-        encoded: Windows that were encoded and recorded.
-        empty: Windows without a valid pixel.
-        failed: Windows that could not be read or encoded.
-        problems: A sentence for each of the first few that failed.
-        notes: What the engine did differently than asked, each once.
-    """
-
-    encoded: int = 0
-    empty: int = 0
-    failed: int = 0
-    problems: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-
-    @property
-    def settled(self) -> int:
-        """Windows that this run needs to look at no more."""
-        return self.encoded + self.empty + self.failed
-
-    def count(self, rows: Sequence[TileRecord]) -> None:
-        """Count rows that are in the index."""
-        self.encoded += sum(row.state is TileState.DONE for row in rows)
-        self.empty += sum(row.state is TileState.EMPTY for row in rows)
-        self.failed += sum(row.state is TileState.FAILED for row in rows)
-
-    def add_problem(self, window: TileWindow, error: GeoSam2Error) -> None:
-        """Keep the sentence for a window that failed, if there are few."""
-        if len(self.problems) < _MAX_PROBLEMS:
-            self.problems.append(f"The window at column {window.xoff}, row {window.yoff} failed: {error}")
 
 
 @dataclass(frozen=True)
@@ -260,8 +225,7 @@ class TilePipeline:
         if result.is_done:
             self._failures_in_a_row = 0
             self._rows.extend(_done_rows(batch, result.fields))
-            notes = read_field(result.fields, "notes", list, [])
-            self.tally.notes.extend(note for note in map(str, notes) if note not in self.tally.notes)
+            self.tally.add_notes(read_field(result.fields, "notes", list, []))
             self._write_rows()
 
     def _settle(self, row: TileRecord) -> None:
