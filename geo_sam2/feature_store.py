@@ -14,11 +14,8 @@ Standard library and NumPy only. The engine reads the manifest and tiles, never 
 
 from __future__ import annotations
 
-import contextlib
 import platform
 import sqlite3
-import tempfile
-import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import replace
@@ -28,16 +25,14 @@ import numpy as np
 
 from geo_sam2.encoder.tiling import Tiling
 from geo_sam2.errors import (
-    DamagedIndexError,
     StoreError,
     StoreExistsError,
-    StoreLockedError,
     StoreMismatchError,
 )
 from geo_sam2.model_info import ModelInfo
 from geo_sam2.source_info import SourceInfo
 from geo_sam2.store_aside import recover
-from geo_sam2.store_files import rebuild_index, write_index
+from geo_sam2.store_files import write_index
 from geo_sam2.store_index import TileIndex, TileRecord, TileState, mark_failed
 from geo_sam2.store_lock import WriterLock
 from geo_sam2.store_manifest import (
@@ -54,6 +49,7 @@ from geo_sam2.store_manifest import (
     tile_path,
     write_manifest,
 )
+from geo_sam2.store_readable_index import ReadableIndex
 from geo_sam2.store_sqlite import writing
 from geo_sam2.store_writer import StoreWriter
 from geo_sam2.tile_window import TileWindow, read_tile_window
@@ -72,9 +68,6 @@ __all__ = [
 
 # Marking a tile may happen while a person waits.
 _MARK_TIMEOUT_S = 1.0
-# Another process that has the writer's lock rebuilds a damaged index itself, first of all.
-_REBUILD_PATIENCE_S = 3.0
-_REBUILD_STEP_S = 0.1
 
 _OVERWRITE = "Choose another folder, or let it be overwritten."
 
@@ -94,8 +87,7 @@ class FeatureStore:
         self.folder = folder
         self.manifest = manifest
         self.tiling = Tiling(manifest.source.grid.width, manifest.source.grid.height)
-        self._index: TileIndex | None = None
-        self._spare: tempfile.TemporaryDirectory[str] | None = None
+        self._index: ReadableIndex | None = None
 
     @classmethod
     def create(
@@ -203,10 +195,9 @@ class FeatureStore:
             StoreError: It can neither be read nor rebuilt.
         """
         path = inside(self.folder, INDEX_NAME)
-        is_spare = self._index is not None and self._index.path != path
-        if self._index is None or not (is_spare or path.exists()):
-            self._index = self._readable_index(path)
-        return self._index
+        if self._index is None or not (self._index.is_spare or path.exists()):
+            self._index = ReadableIndex(self.folder, self.manifest, path)
+        return self._index.index
 
     @property
     def is_partial(self) -> bool:
@@ -279,42 +270,6 @@ class FeatureStore:
             StoreError: The name is not one that this format gives, or leads out of the folder.
         """
         return tile_path(self.folder, name)
-
-    def _readable_index(self, path: Path) -> TileIndex:
-        index = TileIndex(path)
-        try:
-            index.counts()
-        except DamagedIndexError:
-            return self._rebuilt_index(path)
-        return index
-
-    def _rebuilt_index(self, path: Path) -> TileIndex:
-        """Rebuild the index in its place, or, where that is not possible, in a temporary one."""
-        try:
-            with WriterLock(self.folder):
-                rebuild_index(self.folder, self.manifest, path)
-                return TileIndex(path)
-        except StoreLockedError:
-            rebuilt = self._rebuilt_by_writer(path)
-        except StoreError:
-            rebuilt = None  # the medium cannot be written
-        if rebuilt is None:
-            self._spare = tempfile.TemporaryDirectory(prefix="geo_sam2_index_")
-            spare = Path(self._spare.name) / INDEX_NAME
-            rebuild_index(self.folder, self.manifest, spare)
-            rebuilt = TileIndex(spare)
-        return rebuilt
-
-    def _rebuilt_by_writer(self, path: Path) -> TileIndex | None:
-        """Wait a little for the index that whoever holds the writer's lock makes."""
-        index = TileIndex(path)
-        deadline = time.monotonic() + _REBUILD_PATIENCE_S
-        while time.monotonic() < deadline:
-            with contextlib.suppress(DamagedIndexError):
-                index.counts()
-                return index
-            time.sleep(_REBUILD_STEP_S)
-        return None
 
 
 def _refuse_occupied(folder: Path) -> None:

@@ -279,7 +279,7 @@ def test_index_that_goes_while_somebody_writes_is_the_writers_to_rebuild(store):
 
 
 def test_index_that_a_silent_writer_does_not_rebuild_is_rebuilt_elsewhere(store, monkeypatch):
-    monkeypatch.setattr("geo_sam2.feature_store._REBUILD_PATIENCE_S", 0.1)
+    monkeypatch.setattr("geo_sam2.store_readable_index._REBUILD_PATIENCE_S", 0.1)
     encode(store)
     with store.writer():
         (store.folder / "tiles.gpkg").unlink()
