@@ -29,9 +29,9 @@ from geo_sam2.encoder.progress import EncodeProgress
 from geo_sam2.encoder.raster_source import GdalRasterSource, RasterRequest
 from geo_sam2.encoder.store_turns import TURNS, StoreTurn
 from geo_sam2.encoder.tile_pipeline import EngineTask, TilePipeline
-from geo_sam2.encoder.tiling import MAX_TILES, Tiling
 from geo_sam2.encoder.waiting import IsCancelled, answer_of, in_background, result_of
-from geo_sam2.errors import CancelledError, CheckpointError, EncodeRequestError, GridError, StoreError
+from geo_sam2.encoder.window_selection import selected_windows
+from geo_sam2.errors import CancelledError, CheckpointError, EncodeRequestError, StoreError
 from geo_sam2.feature_store import FeatureStore
 from geo_sam2.grid import PixelGrid
 from geo_sam2.model_info import ModelInfo
@@ -39,7 +39,6 @@ from geo_sam2.runtime.engine_client import EngineClient
 from geo_sam2.store_aside import has_store
 from geo_sam2.store_opening import store_for_encoding, undo_overwriting
 from geo_sam2.store_place import default_store_folder
-from geo_sam2.tile_window import TileWindow
 
 # A row of the index with its footprint.
 _ROW_BYTES = 512
@@ -149,7 +148,7 @@ class EncodeJob:
             StoreLockedError: Another process writes to the store.
             StoreError: The store cannot be made or written.
         """
-        windows = self._select(ring_xy)
+        windows = selected_windows(self._source.grid, ring_xy)
         folder = self._folder()
         self._turn = self._take_turn(folder)
         self._listener.step("Looking at the raster")
@@ -179,20 +178,6 @@ class EncodeJob:
         self._listener.planned(plan)
         return plan
 
-    def _select(self, ring_xy: np.ndarray | None) -> list[TileWindow]:
-        grid = self._source.grid
-        tiling = Tiling(grid.width, grid.height)
-        if ring_xy is None and len(tiling) > MAX_TILES:
-            raise _too_many(len(tiling))
-        windows = list(tiling) if ring_xy is None else tiling.touching(ring_xy)
-        if not windows:
-            raise GridError(
-                "The extent lies outside of the raster.", "Give one that touches it, or leave it out."
-            )
-        if len(windows) > MAX_TILES:
-            raise _too_many(len(windows))
-        return windows
-
     def _folder(self) -> Path:
         """Return the folder of the store, which may not exist yet.
 
@@ -202,11 +187,13 @@ class EncodeJob:
         folder = self._request.folder
         if folder is None:
             source = self._request.raster.source
+            with self._open_source(replace(self._request.raster, bands=None)) as unchosen:
+                default_bands = unchosen.bands
             folder = default_store_folder(
                 source if source.startswith("<") else source.partition("|")[0],  # without QGIS's options
                 self._model_info.id,
                 self._source.bands,
-                self._open_source(replace(self._request.raster, bands=None)).bands,
+                default_bands,
                 self._request.stores_folder,
                 None if self._request.beside_raster else lambda _: False,
             )
@@ -321,10 +308,3 @@ def _tile_bytes(model: ModelInfo) -> int:
         math.prod(shape) for shape in (shapes.image_embed, shapes.high_res_feats_0, shapes.high_res_feats_1)
     )
     return 2 * values + _TILE_HEADER_BYTES
-
-
-def _too_many(count: int) -> GridError:
-    return GridError(
-        f"That makes {count:,} tiles of 1024 × 1024 pixels.",
-        "Give a coarser RESOLUTION, in units of the target CRS, or a smaller EXTENT.",
-    )
