@@ -3,11 +3,10 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 
 from geo_sam2.encoder.extent_outline import rectangle_outline
-from geo_sam2.encoder.tiling import MAX_TILES, WINDOW_PX
+from geo_sam2.encoder.tiling import WINDOW_PX
 from geo_sam2.encoder.window_selection import selected_windows
 from geo_sam2.errors import GridError
 from geo_sam2.grid import UNGEOREFERENCED, PixelGrid
@@ -35,13 +34,12 @@ def test_extent_beside_the_raster_is_refused():
         selected_windows(grid(2048, 2000), rectangle_outline((3000, 0, 3100, 50)))
 
 
-def test_as_many_windows_as_allowed_are_not_refused(monkeypatch):
+@pytest.mark.parametrize("is_all", [True, False])
+def test_more_windows_than_allowed_are_refused_with_their_number(monkeypatch, is_all):
     monkeypatch.setattr("geo_sam2.encoder.window_selection.MAX_TILES", 4)
-    assert len(selected_windows(grid(2 * WINDOW_PX, 2 * WINDOW_PX), None)) == 4
-
-
-def test_too_many_windows_are_refused_with_their_number():
-    side = (MAX_TILES + 1) * WINDOW_PX
-    for ring in (None, np.array([(0, 0), (side, 0), (side, 1), (0, 1)], dtype=np.float64)):
-        with pytest.raises(GridError, match="1,000,001 tiles"):
-            selected_windows(grid(side, 1), ring)
+    square = rectangle_outline((0, 0, 2 * WINDOW_PX, 2 * WINDOW_PX))
+    whole = grid(2 * WINDOW_PX, 2 * WINDOW_PX)
+    assert len(selected_windows(whole, None if is_all else square)) == 4
+    larger = rectangle_outline((0, 0, 3 * WINDOW_PX, 2 * WINDOW_PX))
+    with pytest.raises(GridError, match="6 tiles of 1024 × 1024 pixels; at most 4 are possible"):
+        selected_windows(grid(3 * WINDOW_PX, 2 * WINDOW_PX), None if is_all else larger)
