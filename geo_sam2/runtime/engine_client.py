@@ -212,7 +212,7 @@ class EngineClient:
 
     def _refusal(self) -> errors.GeoSam2Error | None:
         if self._is_closed:
-            return errors.EngineError("The engine was closed.")
+            return errors.EngineError("The engine was closed.", "Run it again; what is done is kept.")
         if self._state is EngineState.FAILED and self._deaths.last is not None:
             return copy_error(self._deaths.last)
         return None
