@@ -46,9 +46,9 @@ NORMED_FEATURE_RMS = 0.7
 IS_POINT = TOKEN_RMS * (CHANNELS / 2) ** 0.5
 #: Standard deviations of the Gaussians by which points attend to pixels, one per head: in the first layer and
 #: later. After a LayerNorm what float16 rounded off the features weighs more, and only wide ones bear it.
-POINT_SIGMA_PX = ((14, 14, 14, 14, 14, 20, 28, 40), (40, 40, 40, 40, 48, 64, 96, 128))
+POINT_SIGMA_PX = ((14, 14, 14, 14, 14, 20, 28, 40), (64, 64, 64, 64, 64, 80, 96, 128))
 #: The same for pixels that attend to points, by layer; the first layer's other heads are for boxes.
-PIXEL_SIGMA_PX = ((16, 32, 96), (40, 40, 48, 48, 64, 64, 96, 160))
+PIXEL_SIGMA_PX = ((16, 32, 96), (64, 64, 64, 64, 80, 80, 96, 160))
 #: How much of a point's kind is left on a pixel that all heads attend to it from.
 MARK_SHARE = 0.25
 #: The first of the kinds are flags, then come the marks of the labels; the others are free.
