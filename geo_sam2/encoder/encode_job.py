@@ -29,7 +29,7 @@ from geo_sam2.encoder.progress import EncodeProgress
 from geo_sam2.encoder.raster_source import GdalRasterSource, RasterRequest
 from geo_sam2.encoder.store_turns import TURNS, StoreTurn
 from geo_sam2.encoder.tile_pipeline import EngineTask, TilePipeline
-from geo_sam2.encoder.waiting import IsCancelled, answer_of, in_background, result_of
+from geo_sam2.encoder.waiting import IsCancelled, answer_of, check, in_background, result_of
 from geo_sam2.encoder.window_selection import selected_windows
 from geo_sam2.errors import CancelledError, CheckpointError, EncodeRequestError, StoreError
 from geo_sam2.feature_store import FeatureStore
@@ -104,6 +104,7 @@ class EncodeJob:
             CheckpointError, DeviceError: The model cannot be used so.
             EngineError: The engine does not start.
         """
+        check(self._is_cancelled)
         self._listener.step("Loading the model")
         model = self._request.model
         loading = self._engine.request({"type": "load_model", "model": model.fields()})
@@ -155,6 +156,7 @@ class EncodeJob:
         if not self._request.overwrite:
             self._follow_store(folder)
         info = result_of(in_background(self._source.info, "raster sampler"), self._is_cancelled)
+        check(self._is_cancelled)  # nothing is on the disk yet
         is_new = self._request.overwrite or not has_store(folder)
         store = store_for_encoding(folder, self._model_info, info, overwrite=self._request.overwrite)
         self._store = store
