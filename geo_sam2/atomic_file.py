@@ -8,14 +8,19 @@ from __future__ import annotations
 
 import contextlib
 import os
-import time
+import re
 from pathlib import Path
 
 from geo_sam2.errors import StoreError
+from geo_sam2.held_files import patiently
 
-# Windows refuses to replace a file that a virus scanner or an indexer has open; they let go in seconds.
-_RETRY_S = 5.0
-_RETRY_STEP_S = 0.1
+#: The names that ``unfinished_path`` gives.
+UNFINISHED_NAME = re.compile(r".+\.\d+\.tmp")
+
+
+def unfinished_path(path: Path) -> Path:
+    """Return where this process writes a file before it gets its name."""
+    return path.with_name(f"{path.name}.{os.getpid()}.tmp")
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -25,13 +30,13 @@ def write_atomically(path: Path, content: bytes) -> None:
         StoreError: The disk is full, the folder cannot be written, or the file stays held by
             another program; the temporary file is gone then and the old one untouched.
     """
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    temporary = unfinished_path(path)
     try:
         with temporary.open("wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        _replace(temporary, path)
+        patiently(lambda: temporary.replace(path))
     except OSError as error:
         with contextlib.suppress(OSError):
             temporary.unlink()
@@ -39,16 +44,3 @@ def write_atomically(path: Path, content: bytes) -> None:
         raise StoreError(
             f"{path} cannot be written: {reason}.", "Check free space, permissions and other programs."
         ) from error
-
-
-def _replace(source: Path, target: Path) -> None:
-    deadline = time.monotonic() + _RETRY_S
-    while True:
-        try:
-            source.replace(target)
-        except PermissionError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(_RETRY_STEP_S)
-        else:
-            return

@@ -18,11 +18,11 @@ import time
 from pathlib import Path
 
 from geo_sam2.errors import StoreError
+from geo_sam2.held_files import STEP_S, patiently
 from geo_sam2.runtime.disk import remove_tree
 from geo_sam2.store_manifest import MANIFEST_NAME
 
-_RETRY_S = 5.0
-_RETRY_STEP_S = 0.1
+_PATIENCE_S = 5.0
 
 
 def replaced_place(folder: Path) -> Path:
@@ -49,7 +49,7 @@ def recover(folder: Path) -> bool:
     if has_store(folder) or folder.is_dir() or not has_store(replaced_place(folder)):
         return False
     # Another process that is at work just now needs microseconds for it; it keeps its right.
-    time.sleep(_RETRY_STEP_S)
+    time.sleep(STEP_S)
     if not folder.exists():
         with contextlib.suppress(OSError):
             replaced_place(folder).rename(folder)
@@ -99,18 +99,10 @@ def discard(folder: Path) -> None:
 
 def _move(source: Path, target: Path) -> None:
     """Rename a folder; on Windows any open file in it holds it for a while."""
-    deadline = time.monotonic() + _RETRY_S
-    while True:
-        try:
-            source.rename(target)
-        except PermissionError as error:
-            if time.monotonic() > deadline:
-                raise _held(source, error) from error
-            time.sleep(_RETRY_STEP_S)
-        except OSError as error:
-            raise _held(source, error) from error
-        else:
-            return
+    try:
+        patiently(lambda: source.rename(target), _PATIENCE_S)
+    except OSError as error:
+        raise _held(source, error) from error
 
 
 def _held(folder: Path, error: OSError) -> StoreError:

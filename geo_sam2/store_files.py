@@ -9,25 +9,24 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from geo_sam2.atomic_file import UNFINISHED_NAME, unfinished_path
 from geo_sam2.errors import StoreError
+from geo_sam2.held_files import patiently
 from geo_sam2.store_geopackage import create_index_file
 from geo_sam2.store_index import REBUILT, TileRecord, TileState, put_records
 from geo_sam2.store_manifest import TILES_NAME, StoreManifest, TileFileName, inside
 from geo_sam2.store_sqlite import remove_index, writing
 from geo_sam2.tile_file import read_tile_header
 
-# As ``atomic_file`` names what it has not finished.
-_UNFINISHED = re.compile(r".+\.\d+\.tmp")
 _DAMAGED_SUFFIX = ".damaged"
-_RETRY_S = 2.0
-_RETRY_STEP_S = 0.05
+# A writer at work waits meanwhile.
+_PATIENCE_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -62,10 +61,10 @@ def list_tile_files(folder: Path) -> list[TileFile]:
 def remove_unfinished(folder: Path) -> None:
     """Remove what killed writers have not finished; only for who holds the writer's lock."""
     for _, entry in _entries(folder):
-        if _UNFINISHED.fullmatch(entry.name):
+        if UNFINISHED_NAME.fullmatch(entry.name):
             remove_file(Path(entry.path))
     for path in folder.glob("*.tmp*"):
-        if _UNFINISHED.match(path.name):
+        if UNFINISHED_NAME.match(path.name):
             remove_file(path)
 
 
@@ -81,20 +80,13 @@ def remove_tile_file(folder: Path, file: str) -> bool:
 
 def remove_file(path: Path) -> bool:
     """Remove a file that a virus scanner may hold for a moment; False when it is held for longer."""
-    deadline = time.monotonic() + _RETRY_S
-    while True:
-        try:
-            path.unlink()
-        except FileNotFoundError:
-            return True
-        except PermissionError:
-            if time.monotonic() > deadline:
-                return False
-            time.sleep(_RETRY_STEP_S)
-        except OSError:
-            return False
-        else:
-            return True
+    try:
+        patiently(path.unlink, _PATIENCE_S)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return True
 
 
 def record_of(folder: Path, manifest: StoreManifest, tile: TileFile) -> TileRecord | None:
@@ -136,17 +128,18 @@ def write_index(
     Raises:
         StoreError: It cannot be written.
     """
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    temporary = unfinished_path(path)
     try:
         remove_index(temporary)
         create_index_file(temporary, manifest.source.grid, description)
         with writing(temporary) as connection:
             put_records(connection, manifest.source.grid, records)
         if path.exists():
-            _replace(path, path.with_name(f"{path.stem}{_DAMAGED_SUFFIX}{path.suffix}"))
+            aside = path.with_name(f"{path.stem}{_DAMAGED_SUFFIX}{path.suffix}")
+            patiently(lambda: path.replace(aside), _PATIENCE_S)
         # Before the new file gets the name: a journal of the old one would be played into it.
         remove_index(path)
-        _replace(temporary, path)
+        patiently(lambda: temporary.replace(path), _PATIENCE_S)
     except (OSError, sqlite3.Error) as error:
         with contextlib.suppress(OSError):
             remove_index(temporary)
@@ -168,19 +161,6 @@ def rebuild_index(folder: Path, manifest: StoreManifest, path: Path) -> None:
         StoreError: It cannot be written, or the tiles cannot be listed.
     """
     write_index(path, manifest, records_from_tiles(folder, manifest), REBUILT)
-
-
-def _replace(source: Path, target: Path) -> None:
-    deadline = time.monotonic() + _RETRY_S
-    while True:
-        try:
-            source.replace(target)
-        except PermissionError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(_RETRY_STEP_S)
-        else:
-            return
 
 
 def _entries(folder: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:

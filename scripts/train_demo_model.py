@@ -4,8 +4,8 @@
     nice -n 15 python scripts/train_demo_model.py --work FOLDER
 
 FOLDER keeps the drawn scenes, the log (log.jsonl) and a checkpoint after every 50 steps; the same command
-goes on from there. ``--export`` writes the weights of the newest checkpoint and stops. Two cores take about
-two hours.
+goes on from there. ``--export`` writes the weights of the newest checkpoint and stops. Two cores take less
+than an hour.
 
 The schedule counts steps, not time: a grouping stage for the trunk, then pictures of 256, 512 and 1024
 pixels, the learning rate falling through all of them. Weights are averaged (EMA 0.999).

@@ -33,8 +33,9 @@ import torch
 from torch import Tensor, nn
 
 CHANNELS = 256
-#: Dimensions that hold position encodings (what lies beyond is 1e-6 of them), features, and kinds of tokens.
-POSITIONS, FEATURES, KINDS = 144, 96, 15
+#: Dimensions that hold position encodings (what lies beyond is 1e-6 of them), and features; kinds get the
+#: rest.
+POSITIONS, FEATURES = 144, 96
 WINDOW_PX = 1024
 #: Root mean square of tokens; that of position encodings is 0.71.
 TOKEN_RMS = 0.5
@@ -103,6 +104,12 @@ class Frame:
         readers = torch.linalg.lstsq(encodings @ positions.T, wanted).solution.T @ positions
         return cls(mixed[:FEATURES], mixed[FEATURES:], *readers.float())
 
+    @property
+    def content(self) -> Tensor:
+        """The projection (256, 256) onto what weights may write: features and marks, not positions and flags."""
+        kept = torch.cat([self.features, self.kinds[FLAGS:]])
+        return kept.T @ kept
+
     @torch.no_grad()
     def keep_apart(self, model: nn.Module, *, gradients: bool = False) -> None:
         """Take what weights would write into the channels of positions, or of "is a point", out of them.
@@ -111,16 +118,15 @@ class Frame:
         before every step and for the weights after it: the Gaussians of points are narrow, and a step that
         moved them a little would blind them.
         """
-        kept = torch.cat([self.features, self.kinds[FLAGS:]])
-        mixing = kept.T @ kept
+        content = self.content
         for parameter, is_token in _writers(model):
             values = parameter.grad if gradients else parameter.data
             if values is None:
                 continue
             if is_token:
-                values.copy_(values @ mixing)
+                values.copy_(values @ content)
             else:
-                values.copy_((mixing @ values.view(CHANNELS, -1)).view_as(values))
+                values.copy_((content @ values.view(CHANNELS, -1)).view_as(values))
 
 
 def _principal(encodings: Tensor) -> Tensor:
@@ -185,10 +191,9 @@ def shrink_features(model: nn.Module, frame: Frame, factor: float) -> None:
         layer.bias.mul_(factor)
     model.no_mem_embed.mul_(factor)
     prompt_encoder.no_mask_embed.weight.mul_(factor)
-    kept = torch.cat([frame.features, frame.kinds[FLAGS:]])
     first.cross_attn_token_to_image.v_proj.weight.div_(factor)
     for layer in (first.cross_attn_token_to_image.k_proj, first.cross_attn_image_to_token.q_proj):
-        layer.weight.add_(layer.weight @ kept.T @ kept * (1 / factor - 1))
+        layer.weight.add_(layer.weight @ frame.content * (1 / factor - 1))
 
 
 def _writers(model: nn.Module) -> Iterator[tuple[nn.Parameter, bool]]:
@@ -201,9 +206,8 @@ def _writers(model: nn.Module) -> Iterator[tuple[nn.Parameter, bool]]:
     layers = [convolution.conv for convolution in model.image_encoder.neck.convs[:2]]
     layers.append(prompt_encoder.mask_downscaling[-1])
     for layer in transformer.layers:
-        layers += [layer.self_attn.out_proj, layer.mlp.layers[-1]]
-        layers += [attention.out_proj for attention in _crossings(layer)]
-    layers.append(transformer.final_attn_token_to_image.out_proj)
+        layers += [layer.self_attn.out_proj, layer.mlp.layers[-1], layer.cross_attn_image_to_token.out_proj]
+    layers += [attention.out_proj for attention in _to_image(transformer)]
     for layer in layers:
         yield layer.weight, False
         yield layer.bias, False
@@ -225,17 +229,13 @@ def is_kept(name: str) -> bool:
     )
 
 
-def _crossings(layer: nn.Module) -> tuple[nn.Module, nn.Module]:
-    return layer.cross_attn_token_to_image, layer.cross_attn_image_to_token
-
-
 def _to_image(transformer: nn.Module) -> list[nn.Module]:
     found = [layer.cross_attn_token_to_image for layer in transformer.layers]
     return [*found, transformer.final_attn_token_to_image]
 
 
 def _set_tokens(prompt_encoder: nn.Module, decoder: nn.Module, frame: Frame) -> None:
-    """Put what a token is into its half; points share one direction and have one each."""
+    """Put what a token is into the kinds; points share one direction and have one each."""
     length = TOKEN_RMS * CHANNELS**0.5
     for label, embedding in enumerate(prompt_encoder.point_embeddings):
         kind = frame.kinds[0] + frame.kinds[FLAGS + label]

@@ -237,7 +237,7 @@ def test_old_store_stays_in_place_when_the_new_one_cannot_take_it(folder, old, m
             raise PermissionError(13, "in use")
         return rename(self, target)
 
-    monkeypatch.setattr("geo_sam2.store_aside._RETRY_S", 0.05)
+    monkeypatch.setattr("geo_sam2.store_aside._PATIENCE_S", 0.05)
     monkeypatch.setattr(Path, "rename", held)
     with pytest.raises(StoreError, match="cannot be moved"):
         store_for_encoding(folder, MODEL, OTHER, overwrite=True)

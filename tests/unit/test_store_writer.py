@@ -130,7 +130,7 @@ def test_old_file_that_is_held_goes_with_the_next_writer(store, windows, monkeyp
             raise PermissionError(13, "in use")
         return unlink(self, *args, **kwargs)
 
-    monkeypatch.setattr("geo_sam2.store_files._RETRY_S", 0.1)
+    monkeypatch.setattr("geo_sam2.store_files._PATIENCE_S", 0.1)
     monkeypatch.setattr(Path, "unlink", held)
     with store.writer() as writer:
         writer.record([write_tile(store, windows[0], writer.next_generation(windows[0]))])
