@@ -6,9 +6,10 @@ where its position encoding is, that a pixel does the same the other way round, 
 of what was found at the click with what each pixel holds. With a few thousand steps on a CPU it discovers
 none of them, even with perfect features. Here they are written down, and training refines them:
 
-1. The 256 channels are shared out: position encodings fill a little more than half of them whatever the
-   weights, *features* of the image get most of the rest, and *kinds* of tokens, with the marks that tokens
-   leave on pixels, some.
+1. The 256 channels are shared out. Half of the frequencies of the position encoding are 0, so only half of
+   the channels hold a place, and nothing else: what float16 or bfloat16 round off the features is no noise in
+   where a pixel lies. *Features* of the image get most of the other half, and *kinds* of tokens, with the
+   marks that tokens leave on pixels, some.
 2. Token to image: a point attends to pixels by a Gaussian of the distance, fetching their features. Position
    encodings are sums of sines; coordinates and their squares are linear in them, fitted by least squares, and
    ``-|x - x'|^2`` is a product of those.
@@ -33,23 +34,26 @@ import torch
 from torch import Tensor, nn
 
 CHANNELS = 256
-#: Dimensions that hold position encodings (what lies beyond is 1e-6 of them), and features; kinds get the
-#: rest.
-POSITIONS, FEATURES = 144, 96
+#: Frequencies of the position encoding that are not 0 (each is a sine and a cosine), of 128, and their
+#: standard deviation: 1 is a wave from the middle of the window to its edge.
+FREQUENCIES, FREQUENCY = 64, 0.5
+#: Dimensions of features; kinds get the rest of what positions leave.
+FEATURES = 108
 WINDOW_PX = 1024
 #: Root mean square of tokens; that of position encodings is 0.71.
 TOKEN_RMS = 0.5
-#: The same of image_embed. Small beside positions: what float16 rounds off it is noise in where to look.
+#: The same of image_embed.
 FEATURE_RMS = 0.2
 #: The same of what comes out of a LayerNorm, if half of it are features.
 NORMED_FEATURE_RMS = 0.7
+#: Weight of the length of what reads coordinates: these are off by 0.02 pixels, their squares by 9 (RMS).
+READING = 1e-9
 #: Length of a point's part "is a point", and of its label.
 IS_POINT = TOKEN_RMS * (CHANNELS / 2) ** 0.5
-#: Standard deviations of the Gaussians by which points attend to pixels, one per head: in the first layer and
-#: later. After a LayerNorm what float16 rounded off the features weighs more, and only wide ones bear it.
-POINT_SIGMA_PX = ((14, 14, 14, 14, 14, 20, 28, 40), (64, 64, 64, 64, 64, 80, 96, 128))
+#: Standard deviations of the Gaussians by which points attend to pixels, one per head.
+POINT_SIGMA_PX = (14, 14, 14, 14, 14, 20, 28, 40)
 #: The same for pixels that attend to points, by layer; the first layer's other heads are for boxes.
-PIXEL_SIGMA_PX = ((16, 32, 96), (64, 64, 64, 64, 80, 80, 96, 160))
+PIXEL_SIGMA_PX = ((16, 32, 96), (16, 24, 32, 48, 64, 96, 128, 192))
 #: How much of a point's kind is left on a pixel that all heads attend to it from.
 MARK_SHARE = 0.25
 #: The first of the kinds are flags, then come the marks of the labels; the others are free.
@@ -73,8 +77,8 @@ class Frame:
     """An orthonormal basis of the channels, and how coordinates are read from position encodings.
 
     Attributes:
-        features: (96, 256) rows span the features.
-        kinds: (15, 256) rows span the kinds of tokens; rows 0 to 2 say "is a point", "is the first corner",
+        features: (108, 256) rows span the features.
+        kinds: (18, 256) rows span the kinds of tokens; rows 0 to 2 say "is a point", "is the first corner",
             "is the second corner", rows 3 to 6 are the marks of labels 0 to 3 (background, foreground and
             the corners), the others are free.
         read_x: (256,) times a position encoding is x, from -1 to 1 over the window.
@@ -90,23 +94,26 @@ class Frame:
 
     @classmethod
     def of(cls, pe_layer: nn.Module) -> Frame:
-        """Build the frame for the random position encoding of a prompt encoder."""
+        """Build the frame for a position encoding with FREQUENCIES frequencies, the others 0."""
         side = torch.linspace(-1, 1, 129)
         y, x = (values.flatten() for values in torch.meshgrid(side, side, indexing="ij"))
         encodings = pe_layer._pe_encoding(torch.stack([x, y], -1) / 2 + 0.5).double()
-        basis = _principal(encodings)
-        positions = basis[:POSITIONS]
-        # What is orthogonal to a constant passes a LayerNorm with nothing but its length changed.
-        kept = torch.cat([positions, torch.ones(1, CHANNELS, dtype=torch.double)])
-        rest = torch.linalg.svd(kept)[2][len(kept) :]
-        mixed = nn.init.orthogonal_(torch.empty(len(rest), len(rest))) @ rest.float()
+        held = torch.arange(CHANNELS) % (CHANNELS // 2) < FREQUENCIES
+        # What is orthogonal to a constant passes a LayerNorm with nothing but its length changed, and what
+        # reads so is not touched by the mean that a LayerNorm takes away.
+        # Nor does a frequency of 0: its sine is 0 and its cosine 1 wherever a pixel lies.
+        frequencies = torch.eye(2).repeat_interleave(CHANNELS // 2 - FREQUENCIES, dim=1)
+        free = torch.linalg.svd(frequencies)[2][2:]
+        mixed = torch.zeros(len(free), CHANNELS)
+        mixed[:, ~held] = nn.init.orthogonal_(torch.empty(len(free), len(free))) @ free
         wanted = torch.stack([x, y, x * x + y * y], -1).double()
-        readers = torch.linalg.lstsq(encodings @ positions.T, wanted).solution.T @ positions
-        return cls(mixed[:FEATURES], mixed[FEATURES:], *readers.float())
+        readers = torch.zeros(3, CHANNELS)
+        readers[:, held] = _read(encodings[:, held], wanted).T.float()
+        return cls(mixed[:FEATURES], mixed[FEATURES:], *readers)
 
     @property
     def content(self) -> Tensor:
-        """The projection (256, 256) onto what weights may write: features and marks, not positions and flags."""
+        """The projection (256, 256) onto what weights may write: features and marks."""
         kept = torch.cat([self.features, self.kinds[FLAGS:]])
         return kept.T @ kept
 
@@ -129,9 +136,13 @@ class Frame:
                 values.copy_((content @ values.view(CHANNELS, -1)).view_as(values))
 
 
-def _principal(encodings: Tensor) -> Tensor:
-    """Return the orthonormal basis (256, 256) of position encodings, the longest directions first."""
-    return torch.linalg.eigh(encodings.T @ encodings)[1].T.flip(0)
+def _read(encodings: Tensor, wanted: Tensor) -> Tensor:
+    """Return short weights, orthogonal to a constant, by which encodings (N, 128) give (N, 3) coordinates."""
+    count, channels = encodings.shape
+    is_short = (READING * count) ** 0.5 * torch.eye(channels, dtype=torch.double)
+    is_orthogonal = 1e4 * torch.ones(1, channels, dtype=torch.double)
+    rows = torch.cat([encodings, is_short, is_orthogonal])
+    return torch.linalg.lstsq(rows, torch.cat([wanted, wanted.new_zeros(channels + 1, 3)])).solution
 
 
 def set_click_circuit(model: nn.Module, seed: int) -> Frame:
@@ -144,6 +155,7 @@ def set_click_circuit(model: nn.Module, seed: int) -> Frame:
     prompt_encoder, decoder = model.sam_prompt_encoder, model.sam_mask_decoder
     with torch.no_grad():
         matrix = prompt_encoder.pe_layer.positional_encoding_gaussian_matrix
+        matrix.mul_(FREQUENCY)[:, FREQUENCIES:] = 0
         matrix.copy_(matrix.half())  # as it will be stored
         frame = Frame.of(prompt_encoder.pe_layer)
         _set_tokens(prompt_encoder, decoder, frame)
@@ -160,8 +172,8 @@ def set_click_circuit(model: nn.Module, seed: int) -> Frame:
             _attend_to_points(layer.cross_attn_image_to_token, frame, sigmas)
         transformer.layers[0].cross_attn_token_to_image.v_proj.weight.mul_(NORMED_FEATURE_RMS / FEATURE_RMS)
         _heads_like(transformer.layers[0].cross_attn_image_to_token).mul_(NORMED_FEATURE_RMS / FEATURE_RMS)
-        for attention, sigmas in zip(_to_image(transformer), (*POINT_SIGMA_PX, POINT_SIGMA_PX[1])):
-            _attend_to_pixels(attention, frame, sigmas)
+        for attention in _to_image(transformer):
+            _attend_to_pixels(attention, frame, POINT_SIGMA_PX)
         _attend_to_marks(transformer.final_attn_token_to_image, frame)
         # Tokens that are no points fetch the mean of the image, which the second layer need not repeat.
         second.out_proj.weight.mul_(HANDED_OVER)
@@ -173,27 +185,10 @@ def set_click_circuit(model: nn.Module, seed: int) -> Frame:
         nn.init.zeros_(score.weight)
         nn.init.constant_(score.bias, 10.0)
         frame.keep_apart(model)
+        for name, parameter in model.named_parameters():
+            if is_kept(name):
+                parameter.copy_(parameter.half())  # as they will be stored
     return frame
-
-
-@torch.no_grad()
-def shrink_features(model: nn.Module, frame: Frame, factor: float) -> None:
-    """Multiply image_embed by ``factor`` and undo it in all that reads it: the masks stay what they are.
-
-    What float16 rounds off image_embed is noise in where its pixels are taken to lie; it shrinks with it. The
-    first norm over pixels forgets the size of what it is given, but for its ``eps``.
-    """
-    prompt_encoder, first = model.sam_prompt_encoder, model.sam_mask_decoder.transformer.layers[0]
-    first_norm_input = first.cross_attn_image_to_token.out_proj
-    given = [convolution.conv for convolution in model.image_encoder.neck.convs[:2]]
-    for layer in (*given, prompt_encoder.mask_downscaling[-1], first_norm_input):
-        layer.weight.mul_(factor)
-        layer.bias.mul_(factor)
-    model.no_mem_embed.mul_(factor)
-    prompt_encoder.no_mask_embed.weight.mul_(factor)
-    first.cross_attn_token_to_image.v_proj.weight.div_(factor)
-    for layer in (first.cross_attn_token_to_image.k_proj, first.cross_attn_image_to_token.q_proj):
-        layer.weight.add_(layer.weight @ frame.content * (1 / factor - 1))
 
 
 def _writers(model: nn.Module) -> Iterator[tuple[nn.Parameter, bool]]:
@@ -214,6 +209,7 @@ def _writers(model: nn.Module) -> Iterator[tuple[nn.Parameter, bool]]:
     for tokens in (decoder.obj_score_token, decoder.iou_token, decoder.mask_tokens):
         yield tokens.weight, True
     yield prompt_encoder.no_mask_embed.weight, True
+    yield model.no_mem_embed, True
 
 
 def is_kept(name: str) -> bool:
