@@ -15,9 +15,9 @@ import numpy as np
 
 from geo_sam2.engine.bilinear_contour import trace_surface
 from geo_sam2.engine.logit_grid import LogitGrid
+from geo_sam2.engine.outline_parts import chosen_parts
 from geo_sam2.engine.outline_rings import Outlines, without_collinear_points
 from geo_sam2.engine.pixel_edges import trace_pixels
-from geo_sam2.engine.ring_conflicts import points_in_ring
 from geo_sam2.engine.ring_simplify import simplify_rings
 from geo_sam2.errors import FeatureValueError, OutlineOptionsError
 
@@ -116,12 +116,12 @@ def trace(
         outlines = trace_pixels(values, x_positions, y_positions, threshold)
     else:
         outlines = without_collinear_points(trace_surface(values, x_positions, y_positions, threshold))
-    if options.max_hole_px2 > 0:
-        outlines = _with_filled_holes(outlines, options.max_hole_px2)
-    if options.min_area_px2 > 0:
-        outlines = _selected_polygons(outlines, outlines.area_px2 >= options.min_area_px2)
-    if options.largest_only and len(outlines) > 1:
-        outlines = _selected_polygons(outlines, np.arange(len(outlines)) == np.argmax(outlines.area_px2))
+    outlines = chosen_parts(
+        outlines,
+        max_hole_px2=options.max_hole_px2,
+        min_area_px2=options.min_area_px2,
+        largest_only=options.largest_only,
+    )
     if options.simplify_px > 0:
         x, y = outlines.points_xy.T
         on_edge = np.isin(x, x_positions[[0, -1]]) | np.isin(y, y_positions[[0, -1]])
@@ -141,25 +141,3 @@ def _check_lattice(values: np.ndarray, x_positions: np.ndarray, y_positions: np.
             raise ValueError("Positions must be finite and strictly increasing.")
     if not np.isfinite(values).all():
         raise FeatureValueError("The mask logits hold NaN or infinite values.")
-
-
-def _selected_polygons(outlines: Outlines, keep: np.ndarray) -> Outlines:
-    return outlines.select_rings(keep[outlines.polygon_of_ring])
-
-
-def _with_filled_holes(outlines: Outlines, max_hole_px2: float) -> Outlines:
-    """Drop the holes up to an area, and the polygons that lie in them."""
-    fill = ~outlines.is_exterior & (-outlines.signed_ring_area_px2 <= max_hole_px2)
-    keep = ~fill
-    exteriors = outlines.polygon_offsets[:-1]
-    bounds = outlines.ring_bounds
-    # The middle of an edge lies on no other ring; a vertex may, in the pixel style.
-    first = outlines.ring_offsets[exteriors]
-    probes = 0.5 * (outlines.points_xy[first] + outlines.points_xy[first + 1])
-    for hole in np.flatnonzero(fill):
-        within = (bounds[exteriors, :2] >= bounds[hole, :2]).all(axis=1)
-        within &= (bounds[exteriors, 2:] <= bounds[hole, 2:]).all(axis=1)
-        inner = np.flatnonzero(within)
-        if len(inner):
-            keep[exteriors[inner[points_in_ring(probes[inner], outlines.ring(hole))]]] = False
-    return outlines.select_rings(keep)
