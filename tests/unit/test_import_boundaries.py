@@ -28,6 +28,7 @@ ENGINE_SIDE = {
 # Everything outside `engine` that is named nowhere here: the standard library and NumPy.
 PURE_IN_ENGINE = (
     "engine/__init__.py",
+    "engine/byte_cache.py",
     "engine/error_reply.py",
     "engine/launcher.py",
     "engine/operation.py",
@@ -35,6 +36,7 @@ PURE_IN_ENGINE = (
     "engine/outline_parts.py",
     "engine/outline_rings.py",
     "engine/prompt_labels.py",
+    "engine/prompt_steps.py",
     "engine/process_exit.py",
     "engine/protocol.py",
     "engine/request_queue.py",
