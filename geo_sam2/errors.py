@@ -41,6 +41,14 @@ class OutlineOptionsError(GeoSam2Error):
     """An outline is asked for in a way that cannot be made."""
 
 
+class OutputError(GeoSam2Error):
+    """An object cannot be saved into a layer, or not read back from it."""
+
+
+class JournalError(GeoSam2Error):
+    """Accepted objects cannot be kept for the case of a crash."""
+
+
 class WindowError(GeoSam2Error):
     """A window of pixels has the wrong dtype, shape or place."""
 
@@ -51,6 +59,10 @@ class GridError(GeoSam2Error):
 
 class RasterReadError(GeoSam2Error):
     """A raster cannot be opened or read, or not in the way asked for."""
+
+
+class RasterGoneError(RasterReadError):
+    """The file of a raster was there and is no longer; none of its windows can be read."""
 
 
 class StretchError(GeoSam2Error):

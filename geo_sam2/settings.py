@@ -7,8 +7,11 @@ thread: each call makes its own ``QgsSettings``, which is what Qt asks for.
 
 from __future__ import annotations
 
+import json
+import math
 import os
 from pathlib import Path
+from typing import Any
 
 from qgis.core import QgsSettings
 
@@ -17,6 +20,8 @@ from geo_sam2.runtime.folders import HOME_VARIABLE, folders
 
 _PREFIX = "geo_sam2/"
 _HOME, _STORES, _LAST_MODEL, _IDLE_MINUTES = "home", "stores_folder", "last_model", "engine_idle_minutes"
+_TILE_SECONDS = "tile_seconds"
+_MOST_TILE_SECONDS = 50
 
 
 def _read(name: str) -> str:
@@ -71,6 +76,34 @@ def default_model() -> str:
     if last in there:
         return last
     return there[0] if there else model_catalogue.DEMO_ID
+
+
+def tile_seconds(model_id: str, device: str) -> float | None:
+    """Return what a tile took on this computer the last time; None where that is not known.
+
+    Args:
+        model_id: As in manifests.
+        device: As it is asked for: ``auto``, ``cpu``, ``cuda`` and so on.
+    """
+    seconds = _tile_seconds().get(f"{model_id} {device}")
+    return seconds if isinstance(seconds, float) and 0 < seconds < math.inf else None
+
+
+def remember_tile_seconds(model_id: str, device: str, seconds: float) -> None:
+    """Note what a tile took, for later estimates; any thread."""
+    known = _tile_seconds()
+    known.pop(f"{model_id} {device}", None)  # so that it comes to stand last
+    known[f"{model_id} {device}"] = round(float(seconds), 4)
+    # Models named by a digest come and go; the last ones are enough.
+    _write(_TILE_SECONDS, json.dumps(dict(list(known.items())[-_MOST_TILE_SECONDS:])))
+
+
+def _tile_seconds() -> dict[str, Any]:
+    try:
+        known = json.loads(_read(_TILE_SECONDS) or "{}")
+    except (ValueError, RecursionError):
+        return {}
+    return known if isinstance(known, dict) else {}
 
 
 def remember_model(model_id: str) -> None:

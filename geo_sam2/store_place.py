@@ -42,11 +42,12 @@ def default_store_folder(
     default_bands: Sequence[int],
     user_folder: Path,
     is_local: IsLocal | None = None,
+    factor: int = 1,
 ) -> Path:
     """Return the folder of a raster's store, which may exist or not.
 
-    It is named ``<raster stem>.<model>[.<bands>].geosam2``, with bands only where they are not
-    the default. Where that is the store of a raster of another file name (``lake.tif`` and
+    It is named ``<raster stem>.<model>[.<bands>][.x<factor>].geosam2``, with bands and factor only
+    where they are not the default. Where that is the store of a raster of another file name (``lake.tif`` and
     ``lake.jp2``), the whole file name takes the stem's place. In the folder of the user, where
     rasters of all folders meet, a digest of the raster's path is added.
 
@@ -57,11 +58,14 @@ def default_store_folder(
         default_bands: Bands that are encoded when none are chosen.
         user_folder: The stores folder in the user's data directory.
         is_local: Says of a folder whether it is on this computer; for tests.
+        factor: How many times larger than the raster's own the pixels are that are encoded.
     """
     path = Path(raster)
     tail = [_safe(model_id)]
     if tuple(bands) != tuple(default_bands):
         tail.append("b" + "-".join(str(band) for band in bands))
+    if factor != 1:
+        tail.append(f"x{factor}")
     if (
         raster
         and _is_file(path)

@@ -21,9 +21,11 @@ from typing import Any
 import numpy as np
 
 from geo_sam2.errors import DamagedTileError, GeoSam2Error
+from geo_sam2.model_info import FeatureShapes
 from geo_sam2.tile_window import TileWindow, read_tile_window
 
 # Ours take some 400 bytes.
+_HEADER_BYTES = 512
 _MAX_HEADER_BYTES = 65536
 _ALIGNMENT = 8
 _ENCODE_AGAIN = "Encode it again."
@@ -31,6 +33,14 @@ _ENCODE_AGAIN = "Encode it again."
 _POLYNOMIAL = 0xEDB88320
 
 Shape = tuple[int, ...]
+
+
+def tile_bytes(shapes: FeatureShapes) -> int:
+    """Return what a tile file takes at most: float16 features and a header."""
+    values = sum(
+        math.prod(shape) for shape in (shapes.image_embed, shapes.high_res_feats_0, shapes.high_res_feats_1)
+    )
+    return 2 * values + _HEADER_BYTES
 
 
 @dataclass(frozen=True)

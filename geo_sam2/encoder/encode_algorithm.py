@@ -30,11 +30,11 @@ from geo_sam2.encoder.encode_job import EncodeJob
 from geo_sam2.encoder.encode_parameters import read_bands, read_range, read_resolution
 from geo_sam2.encoder.encode_report import EncodeReport, result_lines
 from geo_sam2.encoder.encode_request import EncodeRequest, EncodeResult, ModelChoice
-from geo_sam2.encoder.encode_values import EncodeValues, is_in_processing_folder
+from geo_sam2.encoder.encode_values import EncodeValues
 from geo_sam2.encoder.extent_ring import extent_ring
+from geo_sam2.encoder.layer_request import layer_facts
 from geo_sam2.encoder.model_file import checkpoint_file, model_file
 from geo_sam2.encoder.raster_source import RasterRequest
-from geo_sam2.encoder.shown_bands import shown_bands
 from geo_sam2.errors import CancelledError, GeoSam2Error
 from geo_sam2.grid import PixelGrid
 from geo_sam2.icon_files import icon
@@ -124,11 +124,12 @@ class EncodeAlgorithm(QgsProcessingAlgorithm):
     def _prepare(self, parameters: dict[str, Any], context: QgsProcessingContext) -> None:
         values = EncodeValues(self, parameters, context)
         layer = values.raster_layer()
+        facts = layer_facts(layer)
         model = self._model_choice(values)
         folder = values.output_folder()
         self._request = EncodeRequest(
             raster=RasterRequest(
-                source=layer.source(),
+                source=facts.source,
                 bands=read_bands(values.raw(names.BANDS)),
                 target_crs_wkt=values.target_crs_wkt(),
                 resolution=read_resolution(values.raw(names.RESOLUTION)),
@@ -136,9 +137,9 @@ class EncodeAlgorithm(QgsProcessingAlgorithm):
             ),
             model=model,
             folder=folder,
-            stores_folder=settings.stores_folder(),
-            shown_bands=shown_bands(layer),
-            beside_raster=not is_in_processing_folder(layer.source()),
+            stores_folder=facts.stores_folder,
+            shown_bands=facts.shown_bands,
+            beside_raster=facts.beside_raster,
             batch_size=self.parameterAsInt(parameters, names.BATCH_SIZE, context),
             overwrite=self.parameterAsBool(parameters, names.OVERWRITE, context),
         )

@@ -198,6 +198,7 @@ class EncodeJob:
                 default_bands,
                 self._request.stores_folder,
                 None if self._request.beside_raster else lambda _: False,
+                self._request.raster.factor,
             )
         for place in (folder, *folder.parents):
             if place.is_file():

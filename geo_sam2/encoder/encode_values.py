@@ -6,7 +6,6 @@ Main thread only: layers are loaded and asked here. What comes out are plain val
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +15,13 @@ from qgis.core import (
     QgsProcessing,
     QgsProcessingAlgorithm,
     QgsProcessingContext,
-    QgsProcessingUtils,
     QgsProperty,
     QgsRasterLayer,
     QgsRectangle,
 )
 
 from geo_sam2.encoder import encode_definitions as names
+from geo_sam2.encoder.layer_request import is_in_processing_folder, refuse_service
 from geo_sam2.errors import EncodeRequestError
 
 
@@ -59,12 +58,7 @@ class EncodeValues:
         layer = self._algorithm.parameterAsRasterLayer(self._parameters, names.INPUT, self._context)
         if layer is None:
             raise self._no_raster()
-        if layer.providerType() != "gdal":
-            raise EncodeRequestError(
-                f"The layer “{layer.name()}” comes from a service ({layer.providerType()});"
-                " only rasters that GDAL opens can be encoded so far.",
-                "Save what you need of it as a GeoTIFF and encode that.",
-            )
+        refuse_service(layer)
         return layer
 
     def _no_raster(self) -> EncodeRequestError:
@@ -136,10 +130,3 @@ def _wkt(crs: QgsCoordinateReferenceSystem) -> str:
 
 def _extent_text(given: Any) -> str:
     return str(given.toString(6)) if isinstance(given, QgsRectangle) else str(given)
-
-
-def is_in_processing_folder(path: str) -> bool:
-    """Say whether a path lies where Processing deletes everything when QGIS ends."""
-    temporary = os.path.realpath(QgsProcessingUtils.tempFolder())
-    place = os.path.realpath(path)
-    return place == temporary or place.startswith(temporary + os.sep)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from geo_sam2.errors import CheckpointError
+from geo_sam2.model_info import ModelInfo
 from geo_sam2.runtime import model_catalogue
 from geo_sam2.runtime.folders import PathLike, folders
 
@@ -34,6 +35,25 @@ def model_file(model_id: str, home: PathLike) -> Path:
             " or take the model demo to try out.",
         )
     return path
+
+
+def model_of_store(model: ModelInfo, home: PathLike) -> Path:
+    """Return the file of the model that a store was made with, so that encoding can go on.
+
+    Args:
+        model: As the store's manifest has it.
+        home: The folder of environment and models.
+
+    Raises:
+        CheckpointError: The model is somebody's own, known by its digest alone, or its file is not here.
+    """
+    known = (model_catalogue.DEMO_ID, *(official.id for official in model_catalogue.OFFICIAL))
+    if model.id not in known:
+        raise CheckpointError(
+            f"The features were made with a model of somebody's own, {model.id}; its file is not known here.",
+            "Encode more of the raster with the algorithm “Encode raster”, choosing that file as CHECKPOINT.",
+        )
+    return model_file(model.id, home)
 
 
 def checkpoint_file(text: str) -> Path:

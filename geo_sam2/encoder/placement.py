@@ -38,7 +38,10 @@ def native_grid(dataset: Any) -> PixelGrid:
 
 
 def place(
-    dataset: Any, target_crs: str = "", resolution: float | Sequence[float] | None = None
+    dataset: Any,
+    target_crs: str = "",
+    resolution: float | Sequence[float] | None = None,
+    factor: int = 1,
 ) -> tuple[Any, PixelGrid]:
     """Return the dataset to read from and its grid.
 
@@ -47,6 +50,8 @@ def place(
         target_crs: WKT or name; empty for the raster's own.
         resolution: Side of a pixel, or (along x, along y), in units of the target CRS; None
             for one like the raster's own.
+        factor: How many times the sides of the raster's own pixels a pixel's sides are; takes the
+            place of a resolution.
 
     Raises:
         RasterReadError: The raster has no place that could be changed, or the grid asked for is
@@ -56,10 +61,10 @@ def place(
     target = read_crs(target_crs) if target_crs else None
     sides = None if resolution is None else _sides(resolution)
     is_by_points = _is_placed_by_points(dataset)
-    if target is None and sides is None and not is_by_points:
+    if target is None and sides is None and factor == 1 and not is_by_points:
         return dataset, native_grid(dataset)
     source = _source_crs(dataset, is_by_points)
-    if source is None and (target is not None or sides is not None):
+    if source is None and (target is not None or sides is not None or factor != 1):
         wish = "a target CRS" if target is not None else "a target resolution"
         raise RasterReadError(
             f"The raster has no coordinate reference system, so {wish} means nothing for it.",
@@ -69,6 +74,9 @@ def place(
     own = _grid_across_the_antimeridian(dataset, target, full_turn(crs)) or _suggested_grid(dataset, target)
     wkt, authid = crs_texts(crs)  # GDAL's suggestion leaves it out for RPCs
     own = replace(own, crs_wkt=wkt, crs_authid=authid)
+    if sides is None and factor != 1:
+        x_side, y_side = (own if target is not None or is_by_points else native_grid(dataset)).pixel_size()
+        sides = factor * x_side, factor * y_side
     if sides is None:
         # GCPs and RPCs alone: no mixing is asked for beyond what the new grid needs.
         return _warped(dataset, own, target, "bilinear"), _checked(own)

@@ -22,7 +22,7 @@ from geo_sam2.encoder.placement import place
 from geo_sam2.encoder.raster_open import open_raster
 from geo_sam2.encoder.raster_samples import FIRST_ROUND, ROUNDS, PixelBlock, sample_windows
 from geo_sam2.encoder.stretch import Stretch
-from geo_sam2.errors import RasterReadError, WindowError
+from geo_sam2.errors import RasterGoneError, RasterReadError, WindowError
 from geo_sam2.source_info import SourceInfo, fingerprint_of
 from geo_sam2.tile_window import TileWindow
 
@@ -44,6 +44,11 @@ class RasterRequest:
         range: The values that become 0 and 255, the same for every band; None for the stretch
             sampled from the raster, which is none for uint8.
         stretch: The stretch of an existing store, used as it is; ``range`` comes before it.
+        factor: How many times the sides of the raster's own pixels the sides of a pixel are, 1 or
+            more; with a ``resolution`` it has to be 1.
+
+    Raises:
+        RasterReadError: The factor is impossible.
     """
 
     source: str
@@ -52,6 +57,14 @@ class RasterRequest:
     resolution: float | tuple[float, float] | None = None
     range: tuple[float, float] | None = None
     stretch: Stretch | None = None
+    factor: int = 1
+
+    def __post_init__(self) -> None:
+        if self.factor < 1 or (self.factor != 1 and self.resolution is not None):
+            raise RasterReadError(
+                f"A factor of {self.factor} to the raster's own pixels is impossible here.",
+                "Give a whole number above 0, or a resolution instead.",
+            )
 
 
 class GdalRasterSource:
@@ -65,12 +78,13 @@ class GdalRasterSource:
 
     def __init__(self, request: RasterRequest, name: str, bands: tuple[int, ...], vrt: BandVrt) -> None:
         """Take what ``open`` has opened."""
-        placed, self.grid = place(vrt.dataset, request.target_crs_wkt, request.resolution)
+        placed, self.grid = place(vrt.dataset, request.target_crs_wkt, request.resolution, request.factor)
         # In this order, because attributes go in the order in which they came: the warped dataset
         # reads from the other one.
         self._pixels: Any = BandVrt(placed, vrt.value_count, vrt.nodata_rule)
         self._vrt = vrt
         self._name = name
+        self._was_file = _is_file(Path(name))
         self.bands = bands
         self.nodata_rule = vrt.nodata_rule
         self._stretch: Stretch | None = request.stretch
@@ -129,7 +143,8 @@ class GdalRasterSource:
 
         Raises:
             WindowError: The window is none of this grid.
-            RasterReadError: The file is damaged, or no longer there.
+            RasterReadError: The file is damaged.
+            RasterGoneError: The file is no longer there.
             StretchError: See ``stretch``.
         """
         block = self.read_values(window)
@@ -148,7 +163,8 @@ class GdalRasterSource:
 
         Raises:
             WindowError: The window is none of this grid.
-            RasterReadError: The file is damaged, or no longer there.
+            RasterReadError: The file is damaged.
+            RasterGoneError: The file is no longer there.
         """
         if (
             window.level != 0
@@ -158,7 +174,24 @@ class GdalRasterSource:
             raise WindowError(
                 f"{window} is no window of a raster of {self.grid.width} × {self.grid.height} pixels."
             )
-        return _read_block(self._pixels, window)
+        try:
+            return _read_block(self._pixels, window)
+        except RasterReadError as error:
+            if self._was_file and not _is_file(Path(self._name)):
+                raise RasterGoneError(
+                    f"The raster {self._name} is no longer there.",
+                    "Bring it back or connect its drive again; what is encoded already stays.",
+                ) from error
+            raise
+
+    def fingerprint(self) -> str:
+        """Return the digest that tells the raster from others (``fingerprint_of``); samples it.
+
+        Raises:
+            RasterReadError: Sampling failed.
+        """
+        blocks = [part for block in self._first_samples() for part in (*block.values, block.valid)]
+        return fingerprint_of(self.grid, self.bands, map(np.ascontiguousarray, blocks))
 
     def info(self) -> SourceInfo:
         """Return what a store keeps of its source; samples the raster.
@@ -172,13 +205,12 @@ class GdalRasterSource:
         if _is_file(file):
             facts = file.stat()
             size_bytes, modified, path = facts.st_size, facts.st_mtime, str(file.absolute())
-        blocks = [part for block in self._first_samples() for part in (*block.values, block.valid)]
         return SourceInfo(
             path_absolute=path,
             path_relative="",
             size_bytes=size_bytes,
             modified=modified,
-            fingerprint=fingerprint_of(self.grid, self.bands, map(np.ascontiguousarray, blocks)),
+            fingerprint=self.fingerprint(),
             grid=self.grid,
             bands=self.bands,
             stretch=self.stretch,
