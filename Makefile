@@ -15,7 +15,12 @@ export UV_CACHE_DIR ?= $(CURDIR)/build/uv-cache
 engine_python = $$(cat $(ENVIRONMENT)/interpreter)
 in_engine = OMP_WAIT_POLICY=PASSIVE PYTHONPATH=$(CURDIR):$(CURDIR)/$(ENGINE_PACKAGES) $(engine_python)
 
-.PHONY: help setup demo test test-unit test-qgis test-engine test-install lint format bench evaluate-demo clean
+# `make test QGIS=3.40` tests with that QGIS, fetched into build/ (Debian 12), and not with the system's.
+QGIS ?=
+qgis_folder = $(if $(QGIS),build/qgis-$(QGIS))
+qgis_python = $(if $(QGIS),scripts/with_qgis.sh $(qgis_folder)) $(VENV)/bin/python
+
+.PHONY: help setup demo test test-unit test-qgis test-desktop test-engine test-install lint format bench evaluate-demo clean
 
 help:  ## Say what can be made
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile
@@ -25,13 +30,16 @@ setup: $(VENV)/ready $(LINT_VENV)/ready $(ENGINE_PACKAGES)/ready  ## Install all
 demo: $(VENV)/ready $(ENVIRONMENT)/interpreter  ## Encode real imagery, segment clicks on it, draw what came out
 	$(VENV)/bin/python scripts/make_demo.py
 
-test: test-unit test-qgis test-engine test-install  ## Run all tests
+test: test-unit test-qgis test-engine test-install test-desktop  ## Run all tests; QGIS=3.40 for that version
 
 test-unit: $(VENV)/ready  ## Run the tests that need no model
 	$(VENV)/bin/python -m pytest tests/unit
 
-test-qgis: $(VENV)/ready $(ENVIRONMENT)/interpreter  ## Run the tests that need QGIS, without a screen
-	$(VENV)/bin/python -m pytest tests/qgis
+test-qgis: $(VENV)/ready $(ENVIRONMENT)/interpreter $(qgis_folder)  ## Run the tests that need QGIS, without a screen
+	$(qgis_python) -m pytest tests/qgis
+
+test-desktop: $(ENGINE_PACKAGES)/ready $(qgis_folder)  ## Run the tests that click in the real QGIS, on a screen of its own
+	$(qgis_python) -m pytest tests/desktop
 
 test-engine: $(ENGINE_PACKAGES)/ready  ## Run the tests that need SAM 2
 	$(in_engine) -m pytest tests/engine
@@ -63,6 +71,9 @@ $(VENV)/ready: requirements/test.txt scripts/system_packages.sh
 	$(PYTHON) -m venv --clear --system-site-packages $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --requirement $<
 	touch $@
+
+build/qgis-%: scripts/fetch_qgis.sh
+	scripts/fetch_qgis.sh $* $@
 
 $(LINT_VENV)/ready: requirements/lint.txt
 	scripts/system_packages.sh

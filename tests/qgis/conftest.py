@@ -33,8 +33,10 @@ def _folder(name: str) -> str:
 
 
 # GDAL's Python module and QGIS ask for these; what a user has set would change what tests see.
+# QGIS_PREFIX_PATH alone stays: it says where the QGIS lies that is tested (scripts/with_qgis.sh).
 for _name in [name for name in os.environ if name.startswith(("GDAL_", "OGR_", "PROJ_", "QGIS_"))]:
-    del os.environ[_name]
+    if _name != "QGIS_PREFIX_PATH":
+        del os.environ[_name]
 os.environ.update(
     QT_QPA_PLATFORM="offscreen",
     XDG_RUNTIME_DIR=_folder("run"),
@@ -53,6 +55,12 @@ _load_settings = pytest_qgis.plugin._load_qgis_settings
 pytest_qgis.plugin._load_qgis_settings = lambda _config: _load_settings(SimpleNamespace(rootpath=_session))
 
 pytest_plugins = ["pytestqt.plugin", "pytest_qgis.plugin"]
+
+
+def pytest_report_header():
+    from qgis.core import Qgis
+
+    return f"QGIS {Qgis.QGIS_VERSION}"
 
 
 @pytest.hookimpl(wrapper=True)

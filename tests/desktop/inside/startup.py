@@ -1,0 +1,19 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What QGIS runs after its start: opens the channel, and keeps what goes wrong.
+
+QGIS executes this file, it does not import it; all that it needs comes through the environment.
+"""
+
+import os
+import sys
+
+
+def _begin() -> None:
+    sys.path.insert(0, os.environ["GEO_SAM2_TESTS_ROOT"])
+    from tests.desktop.inside import channel, faults
+
+    faults.watch()
+    channel.open_at(os.environ["GEO_SAM2_TESTS_CHANNEL"])
+
+
+_begin()
