@@ -1,0 +1,468 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The map tool of segmentation: what the hand does on the canvas, as signals.
+
+Owns what makes a click, a drag, a double-click or a key; shows a box while it is drawn and a
+prompt while it is dragged. What becomes of it is the controller's; prompts, masks and layers are
+not known here. Panning and zooming stay QGIS's own. Main thread.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from qgis.core import QgsPointXY, QgsRectangle
+from qgis.gui import QgsMapCanvas, QgsMapMouseEvent, QgsMapTool
+from qgis.PyQt import sip
+from qgis.PyQt.QtCore import QElapsedTimer, QEvent, QObject, QPoint, Qt, pyqtSignal
+from qgis.PyQt.QtGui import QCursor, QKeyEvent, QMouseEvent, QWheelEvent
+from qgis.PyQt.QtWidgets import QApplication
+
+from geo_sam2.engine.prompt_labels import BACKGROUND, FOREGROUND
+from geo_sam2.ui.overlay import Overlay
+from geo_sam2.ui.prompt_cursor import PromptKind, prompt_cursor
+from geo_sam2.ui.tool_keys import REPEATED, KeyMeaning, ToolKey, read_key
+from geo_sam2.ui.wheel_steps import WheelSteps
+
+_LEFT, _RIGHT = Qt.MouseButton.LeftButton, Qt.MouseButton.RightButton
+_NO_BUTTON = Qt.MouseButton.NoButton
+_KINDS = tuple(PromptKind)
+
+# A box with a side shorter than this was not meant.
+_LEAST_BOX_PX = 3
+
+
+@dataclass
+class _Press:
+    """A button that is down.
+
+    Attributes:
+        button: Left or right.
+        at: Where it went down, in pixels of the canvas.
+        prompt_id: The prompt that it went down on.
+        is_drag: The hand has moved further than a click allows.
+    """
+
+    button: Qt.MouseButton
+    at: QPoint
+    prompt_id: int | None
+    is_drag: bool = False
+
+
+class SegmentTool(QgsMapTool):
+    """Turns mouse and keys into facts and wishes; points are in the CRS of the canvas.
+
+    Left adds a point on the object, right one beside it, a drag draws a box, a double-click or
+    Enter accepts. A prompt is dragged with the left button, and taken away with the right one or with
+    Delete while the pointer is on it. A click is told at once; when a second one makes it a
+    double-click, ``double_clicked`` follows and the first one was no prompt.
+
+    Args:
+        canvas: The map.
+        overlay: What shows the prompts; it also knows which of them a pixel hits.
+    """
+
+    clicked = pyqtSignal(QgsPointXY, int)  # label: FOREGROUND or BACKGROUND
+    boxed = pyqtSignal(QgsRectangle)
+    hovered = pyqtSignal(QgsPointXY)
+    hover_ended = pyqtSignal()
+    double_clicked = pyqtSignal()
+    accept_requested = pyqtSignal()
+    clear_requested = pyqtSignal()
+    undo_requested = pyqtSignal()
+    redo_requested = pyqtSignal()
+    mask_step_requested = pyqtSignal(int)  # +1: the next larger mask
+    class_key_pressed = pyqtSignal(int)  # 1–9
+    prompt_moved = pyqtSignal(int, QgsPointXY)  # of a box: where its middle is now
+    prompt_delete_requested = pyqtSignal(int)
+    prompt_kind_changed = pyqtSignal(object)  # PromptKind
+
+    def __init__(self, canvas: QgsMapCanvas, overlay: Overlay) -> None:
+        super().__init__(canvas)
+        self._canvas = canvas
+        self._overlay = overlay
+        self._kind = PromptKind.AUTO
+        self._is_object_open = False
+        self._press: _Press | None = None
+        self._corner: QPoint | None = None  # of a box that is drawn with two clicks
+        self._is_waiting_for_release = False
+        self._is_space_down = False
+        self._is_hovering = False
+        self._hot_prompt: int | None = None
+        self._last_click = _Recent()
+        self._last_double_click = _Recent()
+        self._wheel = WheelSteps()
+
+    # What the controller sets.
+
+    @property
+    def is_object_open(self) -> bool:
+        """Whether Ctrl+Z, Ctrl+Shift+Z, Ctrl+Y, Esc and Delete are the tool's; else they are QGIS's own.
+
+        The controller says so while there is something to take back or to clear.
+        """
+        return self._is_object_open
+
+    @is_object_open.setter
+    def is_object_open(self, is_open: bool) -> None:
+        self._is_object_open = is_open
+
+    @property
+    def prompt_kind(self) -> PromptKind:
+        """What the left button does."""
+        return self._kind
+
+    @prompt_kind.setter
+    def prompt_kind(self, kind: PromptKind) -> None:
+        kind = PromptKind(kind)
+        if kind is self._kind:
+            return
+        self._cancel_press()
+        self._kind = kind
+        self._end_hover()
+        self.update_cursor()
+        self.prompt_kind_changed.emit(kind)
+
+    def update_cursor(self) -> None:
+        """Show the pointer of the kind of prompt, in the colours of the overlay's style."""
+        if self._press is not None and self._press.prompt_id is not None:
+            self.setCursor(QCursor(Qt.CursorShape.ClosedHandCursor))
+        elif self._hot_prompt is not None:
+            self.setCursor(QCursor(Qt.CursorShape.OpenHandCursor))
+        else:
+            self.setCursor(prompt_cursor(self._kind, self._overlay.style))
+
+    # What QGIS calls.
+
+    def flags(self) -> QgsMapTool.Flag:
+        """Let Shift and a drag zoom in, as with QGIS's own tools."""
+        return QgsMapTool.Flag.AllowZoomRect
+
+    def activate(self) -> None:
+        """Take the canvas: keys work at once, without a click on it first."""
+        super().activate()
+        self._canvas.installEventFilter(self)
+        self._canvas.viewport().installEventFilter(self)
+        self.update_cursor()
+        self._canvas.setFocus(Qt.FocusReason.OtherFocusReason)
+
+    def deactivate(self) -> None:
+        """Give the canvas back; what is shown of the object stays."""
+        self._canvas.removeEventFilter(self)
+        self._canvas.viewport().removeEventFilter(self)
+        self._cancel_press()
+        self._end_hover()
+        self._is_waiting_for_release = self._is_space_down = False
+        super().deactivate()
+
+    def remove(self) -> None:
+        """Take the tool off the canvas, for good."""
+        if not sip.isdeleted(self):
+            if not sip.isdeleted(self._canvas):
+                self._canvas.unsetMapTool(self)
+            self.deleteLater()
+
+    def canvasPressEvent(self, event: QgsMapMouseEvent) -> None:
+        """Begin a click or a drag."""
+        button, at = event.button(), event.pos()
+        if event.buttons() & ~button != _NO_BUTTON:
+            # A second button beside one that is down: whatever was meant is off.
+            self._cancel_press()
+            self._is_waiting_for_release = True
+        elif button not in (_LEFT, _RIGHT):
+            self._is_waiting_for_release = True
+        elif button == _LEFT and self._last_double_click.is_repeated_at(at):
+            self._is_waiting_for_release = True  # the third press of a nervous hand
+        elif button == _LEFT and self._last_click.is_repeated_at(at):
+            # Also where Qt sees two clicks, since the hand has moved a little.
+            self._double_click(at)
+        else:
+            self._is_waiting_for_release = False
+            self._press = _Press(button, at, self._overlay.prompt_at(at))
+            self.update_cursor()
+
+    def canvasDoubleClickEvent(self, event: QgsMapMouseEvent) -> None:
+        """Accept; the second press of the right button is none."""
+        at = event.pos()
+        if event.buttons() & ~event.button() != _NO_BUTTON:
+            self.canvasPressEvent(event)
+        elif event.button() != _LEFT:
+            self._is_waiting_for_release = True
+        elif self._last_click.is_repeated_at(at) or self._overlay.prompt_at(at) is not None:
+            self._double_click(at)
+        else:
+            # The press before was a drag that began here.
+            self.canvasPressEvent(event)
+
+    def canvasMoveEvent(self, event: QgsMapMouseEvent) -> None:
+        """Go on with a drag, or look at what is under the pointer."""
+        at, buttons = event.pos(), event.buttons()
+        if self._press is not None and not buttons & self._press.button:
+            self._cancel_press()  # released where nobody told us
+        if buttons == _NO_BUTTON:
+            self._is_waiting_for_release = False
+        if self._is_waiting_for_release or self._is_space_down:
+            return
+        if self._press is not None:
+            self._drag(self._press, at)
+        elif self._corner is not None:
+            self._overlay.set_drawn_box(self._box(self._corner, at))
+        else:
+            self._hover(at)
+
+    def canvasReleaseEvent(self, event: QgsMapMouseEvent) -> None:
+        """End a click or a drag, and say what it was."""
+        press = self._press
+        if self._is_waiting_for_release:
+            self._is_waiting_for_release = event.buttons() != _NO_BUTTON
+        elif press is not None and event.button() == press.button:
+            if not press.is_drag:
+                self._drag(press, event.pos())  # moves may be missing on a slow connection
+            self._finish(press, event.pos())
+
+    def wheelEvent(self, event: QWheelEvent) -> None:
+        """Step through the masks with Shift; otherwise QGIS zooms."""
+        if event.modifiers() != Qt.KeyboardModifier.ShiftModifier:
+            event.ignore()
+            return
+        event.accept()
+        steps = self._wheel.add(event)
+        for _ in range(abs(steps)):
+            self.mask_step_requested.emit(1 if steps > 0 else -1)
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """See what the canvas gives to no tool: keys that are shortcuts, Tab, leaving, the middle button."""
+        kind = event.type()
+        if watched is not self._canvas:
+            if kind == QEvent.Type.Leave:
+                self._end_hover()
+            elif kind in (QEvent.Type.MouseButtonPress, QEvent.Type.MouseButtonDblClick):
+                return self._is_kept_from_canvas(event)
+        elif kind in (QEvent.Type.ShortcutOverride, QEvent.Type.KeyPress):
+            return self._take_key(event)
+        elif kind == QEvent.Type.KeyRelease:
+            self._is_space_down &= event.key() != Qt.Key.Key_Space or event.isAutoRepeat()
+        elif kind == QEvent.Type.FocusOut:
+            self._is_space_down = False
+        return False
+
+    # The mouse.
+
+    def _is_kept_from_canvas(self, press: QMouseEvent) -> bool:
+        """Look at a press before the canvas does."""
+        if press.button() not in (_LEFT, _RIGHT):
+            self._cancel_press()  # QGIS pans with the middle button and goes back with others
+            return False
+        # A press would end QGIS's panning with Space, which many hands do with a button down.
+        self._is_waiting_for_release |= self._is_space_down
+        return self._is_space_down
+
+    def _drag(self, press: _Press, at: QPoint) -> None:
+        """Follow the hand; below the threshold it is still a click."""
+        press.is_drag |= (at - press.at).manhattanLength() >= QApplication.startDragDistance()
+        if not press.is_drag or press.button != _LEFT:
+            return
+        if press.prompt_id is not None:
+            start, end = self.toMapCoordinates(press.at), self.toMapCoordinates(at)
+            self._overlay.drag_prompt(press.prompt_id, end.x() - start.x(), end.y() - start.y())
+        elif self._kind in (PromptKind.AUTO, PromptKind.BOX):
+            self._end_hover()
+            self._overlay.set_drawn_box(self._box(press.at, at))
+
+    def _finish(self, press: _Press, at: QPoint) -> None:
+        # Before any signal: what it sets off may change the tool.
+        self._press = None
+        self._overlay.set_drawn_box(None)
+        self.update_cursor()
+        is_inside = self._canvas.viewport().rect().contains(at)
+        if press.prompt_id is not None:
+            self._finish_on_prompt(press, press.prompt_id, at if is_inside else None)
+        elif not press.is_drag:
+            self._click(press)
+        elif press.button != _LEFT:
+            pass  # thought better of it
+        elif self._kind in (PromptKind.AUTO, PromptKind.BOX):
+            self._corner = None
+            self._tell_box(press.at, at)
+        elif is_inside:
+            self._click(press)  # no drag can have been meant
+
+    def _finish_on_prompt(self, press: _Press, prompt_id: int, at: QPoint | None) -> None:
+        """Move a prompt, or take it away; a drag off the canvas (``at`` is None) changes nothing."""
+        centre = self._overlay.prompt_centre(prompt_id)
+        self._overlay.drop_prompt()
+        if centre is None:
+            return  # taken away meanwhile
+        if press.button == _RIGHT and not press.is_drag:
+            self._set_hot_prompt(None)
+            self.prompt_delete_requested.emit(prompt_id)
+        elif press.button == _LEFT and press.is_drag and at is not None:
+            # By as much as the hand moved: it need not have hit the middle.
+            start, end = self.toMapCoordinates(press.at), self.toMapCoordinates(at)
+            place = QgsPointXY(centre.x() + end.x() - start.x(), centre.y() + end.y() - start.y())
+            self.prompt_moved.emit(prompt_id, place)
+
+    def _click(self, press: _Press) -> None:
+        is_left = press.button == _LEFT
+        if is_left:
+            self._last_click.note(press.at)
+        else:
+            self._last_click.forget()
+        if is_left and self._kind is PromptKind.BOX:
+            corner, self._corner = self._corner, None
+            if corner is None:
+                self._corner = press.at
+            else:
+                self._last_click.forget()
+                self._tell_box(corner, press.at)
+            return
+        is_background = not is_left or self._kind is PromptKind.BACKGROUND
+        self.clicked.emit(self.toMapCoordinates(press.at), BACKGROUND if is_background else FOREGROUND)
+
+    def _double_click(self, at: QPoint) -> None:
+        was_click = self._last_click.is_repeated_at(at) and self._kind is not PromptKind.BOX
+        self._cancel_press()
+        self._is_waiting_for_release = True
+        self._last_click.forget()
+        self._last_double_click.note(at)
+        if was_click:
+            self.double_clicked.emit()
+        else:  # no prompt came of the first press: none is to be taken back
+            self.accept_requested.emit()
+
+    def _box(self, corner: QPoint, opposite: QPoint) -> QgsRectangle:
+        """Return the box between two pixels, along the axes of the map; it ends where the canvas ends.
+
+        On a rotated canvas its sides are turned with the map: what is seen is what is told.
+        """
+        view = self._canvas.viewport().rect()
+        inside = QPoint(
+            min(max(opposite.x(), view.left()), view.right()),
+            min(max(opposite.y(), view.top()), view.bottom()),
+        )
+        return QgsRectangle(self.toMapCoordinates(corner), self.toMapCoordinates(inside))
+
+    def _tell_box(self, corner: QPoint, opposite: QPoint) -> None:
+        self._overlay.set_drawn_box(None)
+        box = self._box(corner, opposite)
+        if min(box.width(), box.height()) >= _LEAST_BOX_PX * self._canvas.mapUnitsPerPixel():
+            self.boxed.emit(box)
+
+    def _hover(self, at: QPoint) -> None:
+        if not self._canvas.viewport().rect().contains(at):
+            self._end_hover()
+            return
+        self._set_hot_prompt(self._overlay.prompt_at(at))
+        if self._hot_prompt is None and self._kind in (PromptKind.AUTO, PromptKind.FOREGROUND):
+            self._is_hovering = True
+            self.hovered.emit(self.toMapCoordinates(at))
+        else:
+            self._end_hover(is_over_canvas=True)
+
+    def _end_hover(self, *, is_over_canvas: bool = False) -> None:
+        if not is_over_canvas:
+            self._set_hot_prompt(None)
+        if self._is_hovering:
+            self._is_hovering = False
+            self.hover_ended.emit()
+
+    def _set_hot_prompt(self, prompt_id: int | None) -> None:
+        if prompt_id != self._hot_prompt:
+            self._hot_prompt = prompt_id
+            self._overlay.set_hot_prompt(prompt_id)
+            self.update_cursor()
+
+    def _cancel_press(self) -> bool:
+        """Forget what a button or the first corner of a box began; says whether there was anything."""
+        was_there = self._press is not None or self._corner is not None
+        self._is_waiting_for_release |= self._press is not None
+        self._press = self._corner = None
+        if was_there:
+            self._overlay.set_drawn_box(None)
+            self._overlay.drop_prompt()
+            self.update_cursor()
+        return was_there
+
+    # The keys.
+
+    def _take_key(self, event: QKeyEvent) -> bool:
+        """Keep our keys from QGIS and its shortcuts; other keys go their way."""
+        is_press = event.type() == QEvent.Type.KeyPress
+        if event.key() == Qt.Key.Key_Space:
+            if self._press is not None:
+                return is_press  # QGIS would begin to pan in the middle of a drag
+            self._is_space_down |= is_press and not event.isAutoRepeat()
+            return False
+        key = read_key(event)
+        if key is None or not self._is_ours(key):
+            return False
+        event.accept()
+        if is_press and (key.meaning in REPEATED or not event.isAutoRepeat()):
+            self._obey(key)
+        return True
+
+    def _is_ours(self, key: ToolKey) -> bool:
+        if key.meaning in (KeyMeaning.UNDO, KeyMeaning.REDO):
+            return self._is_object_open
+        if key.meaning is KeyMeaning.CLEAR:
+            return self._is_object_open or self._press is not None or self._corner is not None
+        if key.meaning is KeyMeaning.DELETE_PROMPT:
+            # Beside a marker it must not delete what is selected in some layer.
+            return self._is_object_open or self._hot_prompt is not None
+        return True
+
+    def _obey(self, key: ToolKey) -> None:
+        if key.meaning is KeyMeaning.CLEAR:
+            # One thing at a time: a drag first, then the object.
+            if not self._cancel_press():
+                self.clear_requested.emit()
+        elif self._press is not None:
+            pass  # a hand that is dragging has slipped
+        elif key.meaning is KeyMeaning.DELETE_PROMPT:
+            prompt_id = self._hot_prompt
+            if prompt_id is not None:
+                self._set_hot_prompt(None)
+                self.prompt_delete_requested.emit(prompt_id)
+        elif key.meaning is KeyMeaning.STEP_KIND:
+            self.prompt_kind = _KINDS[(_KINDS.index(self._kind) + key.number) % len(_KINDS)]
+        elif key.meaning is KeyMeaning.CLICK:
+            self.clicked.emit(self.toMapCoordinates(self._place_of_keys()), key.number)
+        elif key.meaning is KeyMeaning.STEP_MASK:
+            self.mask_step_requested.emit(key.number)
+        elif key.meaning is KeyMeaning.CLASS:
+            self.class_key_pressed.emit(key.number)
+        else:
+            signals = {
+                KeyMeaning.ACCEPT: self.accept_requested,
+                KeyMeaning.UNDO: self.undo_requested,
+                KeyMeaning.REDO: self.redo_requested,
+            }
+            signals[key.meaning].emit()
+
+    def _place_of_keys(self) -> QPoint:
+        """Return where a key sets a point: under the pointer, without one in the middle of the canvas."""
+        viewport = self._canvas.viewport()
+        at = viewport.mapFromGlobal(QCursor.pos())
+        return at if viewport.underMouse() and viewport.rect().contains(at) else viewport.rect().center()
+
+
+class _Recent:
+    """Where a press was a moment ago."""
+
+    def __init__(self) -> None:
+        self._at = QPoint()
+        self._since = QElapsedTimer()
+
+    def note(self, at: QPoint) -> None:
+        self._at = QPoint(at)
+        self._since.start()
+
+    def forget(self) -> None:
+        self._since.invalidate()
+
+    def is_repeated_at(self, at: QPoint) -> bool:
+        """Say whether a press there is one of a double-click with it."""
+        return (
+            self._since.isValid()
+            and self._since.elapsed() <= QApplication.doubleClickInterval()
+            and (at - self._at).manhattanLength() < QApplication.startDragDistance()
+        )
