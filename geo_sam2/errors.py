@@ -94,7 +94,14 @@ class DamagedIndexError(StoreError):
 
 
 class DamagedTileError(StoreError):
-    """A tile file is missing, cut short or not what its store says."""
+    """A tile file is missing, cut short or not what its store says.
+
+    Attributes:
+        file: Its name in the store, where that is known; set after construction, and kept on
+            the way from the engine.
+    """
+
+    file: str = ""
 
 
 class CheckpointError(GeoSam2Error):

@@ -17,23 +17,22 @@ import torch
 from torch import Tensor
 
 from geo_sam2.engine.byte_cache import ByteCache
+from geo_sam2.engine.candidate_cache import CandidateCache
 from geo_sam2.engine.logit_grid import LogitGrid
 from geo_sam2.engine.mask_choice import Candidates, multimask, single_mask
 from geo_sam2.engine.mask_decoder import Features, MaskDecoder, PreparedTile
 from geo_sam2.engine.mask_prompt import mask_logits
 from geo_sam2.engine.outline_rings import Outlines
 from geo_sam2.engine.prompt_embedding import MASK_PROMPT_LIMIT
-from geo_sam2.engine.prompt_steps import Prompt, PromptStep, prompt_after, steps_key
+from geo_sam2.engine.prompt_steps import Prompt, PromptStep, prompt_after
 from geo_sam2.engine.tile_io import read_decoder, read_tile
 from geo_sam2.engine.window_image import model_coordinates
-from geo_sam2.errors import PromptError
+from geo_sam2.errors import DamagedTileError, PromptError
 from geo_sam2.feature_store import FeatureStore
 from geo_sam2.tile_window import TileWindow
 
 # A prepared tile takes 23 MB, so this keeps about 22: more than a screen shows.
 TILE_CACHE_BYTES = 512 * 2**20
-# The logits of a step take 256 kB.
-LOGITS_CACHE_BYTES = 64 * 2**20
 # Off the CPU, prompts share a pass while it stays within these; a CPU gains nothing by batches.
 BATCH_BYTES = 512 * 2**20
 BATCH_SECONDS = 0.2
@@ -54,6 +53,11 @@ class TileReference:
     file: str
     crc32: int | None
 
+    @property
+    def content(self) -> tuple[str, int | None]:
+        """What names the tile and what is in it: a tile that is encoded again has another file."""
+        return self.file, self.crc32
+
 
 @dataclass(frozen=True)
 class ObjectRequest:
@@ -69,34 +73,38 @@ class ObjectDecoder:
     Args:
         store: The open store.
         device: Where to decode.
+
+    Attributes:
+        candidates: What was decoded before.
     """
 
     def __init__(self, store: FeatureStore, device: torch.device) -> None:
         self.store = store
         self._decoder = MaskDecoder(read_decoder(store), store.manifest.model.decoder, device)
         self._tiles: ByteCache[PreparedTile] = ByteCache(TILE_CACHE_BYTES, lambda tile: tile.nbytes)
-        self._logits: ByteCache[Tensor] = ByteCache(
-            LOGITS_CACHE_BYTES, lambda logits: logits.numel() * logits.element_size()
-        )
+        self.candidates = CandidateCache()
         self._seconds_per_prompt = 0.0
 
     def prepare(self, tile: TileReference) -> PreparedTile:
         """Return a tile ready for decoding, read from disk on first use.
 
         Raises:
-            DamagedTileError: The file is not what the store says.
+            DamagedTileError: The file, which it names, is not what the store says.
         """
-        key = (tile.file, tile.crc32)
-        prepared = self._tiles.get(key)
+        prepared = self._tiles.get(tile.content)
         if prepared is None:
-            features = read_tile(self.store, tile.window, tile.file, tile.crc32)
+            try:
+                features = read_tile(self.store, tile.window, tile.file, tile.crc32)
+            except DamagedTileError as error:
+                error.file = tile.file
+                raise
             with torch.inference_mode():
                 on_device = (
                     part.to(self._decoder.device)
                     for part in (features.image_embed, features.high_res_feats_0, features.high_res_feats_1)
                 )
                 prepared = self._decoder.prepare(Features(*on_device))
-            self._tiles.put(key, prepared)
+            self._tiles.put(tile.content, prepared)
         return prepared
 
     def forget_tiles(self) -> None:
@@ -104,16 +112,19 @@ class ObjectDecoder:
         self._tiles.discard(lambda _: True)
 
     def decode(
-        self, objects: Sequence[ObjectRequest], between: Callable[[], None]
+        self, objects: Sequence[ObjectRequest], between: Callable[[], None], *, is_passing: bool = False
     ) -> Iterator[tuple[int, Candidates]]:
         """Decode objects, in whatever order is fastest.
 
         Args:
             objects: What to decode; each gives the same result alone and in company.
-            between: Called between passes; may raise to leave.
+            between: Called between objects; may raise to leave.
+            is_passing: Nobody will come back to these objects, to refine them or to see them
+                in another shape: previews and batches.
 
         Yields:
-            The index of an object and the candidates of its last step, logits on the CPU.
+            The index of an object and the candidates of its last step, logits on the CPU; not to
+            be changed, they may be remembered.
 
         Raises:
             PromptError: A prompt lies outside its window, or a step goes on with a mask that is not there.
@@ -123,7 +134,7 @@ class ObjectDecoder:
             between()
             started = time.monotonic()
             with torch.inference_mode():
-                answers = self._decode_batch([objects[index] for index in batch])
+                answers = self._decode_batch([objects[index] for index in batch], is_passing)
             self._seconds_per_prompt = (time.monotonic() - started) / len(batch)
             yield from zip(batch, answers)
 
@@ -147,38 +158,33 @@ class ObjectDecoder:
                 yield group[:size]
                 group = group[size:]
 
-    def _decode_batch(self, batch: Sequence[ObjectRequest]) -> list[Candidates]:
+    def _decode_batch(self, batch: Sequence[ObjectRequest], is_passing: bool) -> list[Candidates]:
         if len(batch) == 1:
-            return [self._replay(batch[0])]
+            return [self._replay(batch[0], is_passing)]
         prompts = [prompt_after(item.steps) for item in batch]
         return self._pass(batch[0].tile, prompts, mask_prompt=None)
 
-    def _replay(self, item: ObjectRequest) -> Candidates:
-        """Decode the last step of an object, and earlier ones as far as they are not remembered."""
-        steps = item.steps
-        last = len(steps) - 1
-        known = last
-        while known > 0 and self._logits.get(self._key(item.tile, steps[:known])) is None:
-            known -= 1
-        for index in range(known, last + 1):
-            step, mask_prompt = steps[index], None
+    def _replay(self, item: ObjectRequest, is_passing: bool) -> Candidates:
+        """Return what the last step of an object gives; steps that are remembered are not decoded again."""
+        steps, content = item.steps, item.tile.content
+        found, known = None, len(steps)
+        while known > 0 and found is None:
+            found = self.candidates.get(content, steps[:known], is_passing)
+            known -= found is None
+        for count in range(known + 1, len(steps) + 1):
+            step, mask_prompt = steps[count - 1], None
             if step.mask_polygons is not None:
                 mask_prompt = self._drawn_mask(step.mask_polygons, item.tile.window)
-            elif index > 0 and step.use_previous:
-                mask_prompt = self._logits.get(self._key(item.tile, steps[:index]))
-            candidates = self._pass(item.tile, [prompt_after(steps[: index + 1])], mask_prompt)[0]
-            chosen = choose(candidates, steps[index])
-            self._logits.put(self._key(item.tile, steps[: index + 1]), candidates.logits[chosen].clone())
-        return candidates
+            elif found is not None and step.use_previous:
+                mask_prompt = found.logits[choose(found, steps[count - 2])]
+            decoded = self._pass(item.tile, [prompt_after(steps[:count])], mask_prompt)[0]
+            found = self.candidates.put(content, steps[:count], decoded, is_passing)
+        return found
 
     def _drawn_mask(self, polygons: Outlines, window: TileWindow) -> Tensor:
         points = to_window(polygons.points_xy, window)
         in_window = Outlines(points, polygons.ring_offsets, polygons.polygon_offsets)
         return torch.from_numpy(mask_logits(in_window, self.grid(window)))
-
-    @staticmethod
-    def _key(tile: TileReference, steps: Sequence[PromptStep]) -> tuple[str, int | None, str]:
-        return tile.file, tile.crc32, steps_key(steps)
 
     def _pass(
         self, tile: TileReference, prompts: Sequence[Prompt], mask_prompt: Tensor | None

@@ -43,7 +43,7 @@ def error_fields(request_id: int | None, error: BaseException) -> dict[str, Any]
     # The client rebuilds the error by its name, so it is one of the common tree, not a subclass of ours.
     name = next(cls.__name__ for cls in type(known).__mro__ if cls.__module__ == errors.__name__)
     details = known.details or "".join(traceback.format_exception(type(error), error, error.__traceback__))
-    return {
+    fields: dict[str, Any] = {
         "type": "error",
         "id": request_id,
         "error": name,
@@ -51,6 +51,9 @@ def error_fields(request_id: int | None, error: BaseException) -> dict[str, Any]
         "hint": known.hint,
         "details": details[-_MAX_DETAILS:],
     }
+    if isinstance(known, errors.DamagedTileError) and known.file:
+        fields["file"] = known.file
+    return fields
 
 
 def _first_line(error: BaseException) -> str:

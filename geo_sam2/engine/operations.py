@@ -15,7 +15,9 @@ messages (``type``, fields → fields of the answer):
 - ``close_store``: store → (nothing); forgets what is cached of it
 
 ``model`` is {checkpoint, device, precision}. ``decode`` is for a person who waits, overtakes
-everything and serves newest-wins previews; ``decode_batch`` is the same in the background.
+everything and serves newest-wins previews; ``decode_batch`` is the same in the background. What
+``decode`` found is remembered for a while, so that the same steps with another ``outline``, or
+another ``mask`` of the last step, are answered without decoding.
 
 ``steps`` are those that led to an object, first to last: {points [[x, y]], labels [1 or 0], box
 [x_min, y_min, x_max, y_max], mask, use_previous, mask_polygons [first, end]}, in grid pixels, each
@@ -71,7 +73,7 @@ class Engine:
                 "write_decoder": Operation(self.write_decoder),
                 "encode": Operation(self.encode),
                 "decode": Operation(self.decode, is_interactive=True),
-                "decode_batch": Operation(self.decode),
+                "decode_batch": Operation(self.decode_batch),
                 "close_store": Operation(self.close_store),
             }
         )
@@ -128,7 +130,15 @@ class Engine:
         return Message({"tiles": records, "seconds": time.monotonic() - started, "notes": self._host.notes})
 
     def decode(self, message: Message, context: RequestContext) -> Message:
-        """Decode objects and outline their masks."""
+        """Decode objects and outline their masks; remember those of a person, unless it is a preview."""
+        is_preview = read_field(message.fields, "preview", bool, False)
+        return self._decode(message, context, is_passing=is_preview)
+
+    def decode_batch(self, message: Message, context: RequestContext) -> Message:
+        """Decode objects that nobody waits for, and outline their masks."""
+        return self._decode(message, context, is_passing=True)
+
+    def _decode(self, message: Message, context: RequestContext, is_passing: bool) -> Message:
         fields = message.fields
         options = _outline_options(read_field(fields, "outline", dict, {}))
         all_candidates = read_field(fields, "all_candidates", bool, False)
@@ -140,7 +150,7 @@ class Engine:
         decoder = self._decoder(fields)
         answers: list[Any] = [None] * len(objects)
         outlines: list[list[Outlines]] = [[] for _ in objects]
-        decoded = decoder.decode(objects, context.serve_waiting)
+        decoded = decoder.decode(objects, context.serve_waiting, is_passing=is_passing)
         for done, (index, candidates) in enumerate(decoded, start=1):
             item = objects[index]
             chosen = choose(candidates, item.steps[-1])

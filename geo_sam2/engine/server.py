@@ -17,7 +17,8 @@ Messages to the client. Each request but "cancel" gets exactly one of the first 
 
 - ``{"type": "result", "id", ...}`` and the arrays of the handler's answer
 - ``{"type": "error", "id", "error": <class>, "text", "hint", "details"}``; the id is null
-  where the message that it answers had none that could be used
+  where the message that it answers had none that could be used; a ``DamagedTileError`` has the
+  name of its ``file`` in the store as well, where that is known
 - ``{"type": "cancelled", "id"}`` and ``{"type": "superseded", "id"}``
 - ``{"type": "progress", "id", "done", "total", "text"}``
 - ``{"type": "part", "id", ...}`` and arrays

@@ -94,4 +94,6 @@ def error_from(fields: Mapping[str, Any]) -> errors.GeoSam2Error:
     name, text, hint, details = (read_field(fields, key, str) for key in ("error", "text", "hint", "details"))
     error = errors.error_from_name(name, text, hint)
     error.details = details
+    if isinstance(error, errors.DamagedTileError):
+        error.file = read_field(fields, "file", str, "")
     return error

@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 
@@ -24,6 +25,16 @@ from geo_sam2.tile_window import TileWindow
 
 # A share of a box that is narrower than one sample of the mask logits shows the decoder nothing.
 MIN_SHARE_PX = 4.0
+
+
+class TileSearch(Protocol):
+    """Windows that can be decoded on, to be searched by place."""
+
+    def containing(self, x_px: float, y_px: float) -> list[TileWindow]:
+        """Return the windows that a point lies in, sides included: more than one on seams and in overlaps."""
+
+    def meeting(self, bounds: Bounds) -> list[TileWindow]:
+        """Return the windows that share ground with a rectangle (x_min, y_min, x_max, y_max)."""
 
 
 class EncodedTiles:
@@ -92,7 +103,7 @@ class PlacedObject:
         return list(dict.fromkeys(item.window for item in self.passes))
 
 
-def place(prompts: ObjectPrompts, tiles: EncodedTiles) -> PlacedObject:
+def place(prompts: ObjectPrompts, tiles: TileSearch) -> PlacedObject:
     """Decide on which tiles an object is decoded, and with which of its prompts.
 
     A tile gets every click of the object that lies in its window. With one box in a tile, box

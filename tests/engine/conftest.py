@@ -13,7 +13,7 @@ import torch
 
 from geo_sam2.engine.device import choose_device
 from geo_sam2.engine.sam2_model import load_model
-from tests.engine import upstream
+from tests.engine import two_tiles, upstream
 
 
 @pytest.fixture(scope="session")
@@ -42,3 +42,9 @@ def model_pair(request, random_checkpoint):
 @pytest.fixture(scope="session")
 def tiny_model(random_checkpoint):
     return load_model(random_checkpoint("tiny"), choose_device("cpu"))
+
+
+@pytest.fixture(scope="session")
+def pond_store(tmp_path_factory):
+    """Return (store, its records by window); see ``two_tiles``."""
+    return two_tiles.make_store(tmp_path_factory.mktemp("ponds") / "ponds.demo.geosam2")

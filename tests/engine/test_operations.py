@@ -194,9 +194,9 @@ def test_batches_of_other_devices_give_the_same_answers(store, monkeypatch):
     batches = []
     original = decode_objects.ObjectDecoder._decode_batch
 
-    def pretend(self, batch):
+    def pretend(self, batch, is_passing):
         batches.append(len(batch))
-        return original(self, batch)
+        return original(self, batch, is_passing)
 
     class Gpu:
         type = "cuda"
