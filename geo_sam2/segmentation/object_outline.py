@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from qgis.core import QgsGeometry, QgsLineString, QgsMultiPolygon, QgsPolygon, QgsWkbTypes
+from qgis.core import QgsGeometry, QgsLineString, QgsMultiPolygon, QgsPolygon
 
 from geo_sam2.engine.outline_rings import Outlines, offsets_of, without_collinear_points
 from geo_sam2.grid import PixelGrid
 from geo_sam2.segmentation.batch_decoder import DecodedPass
-from geo_sam2.segmentation.prompt_placement import parts_by_type
+from geo_sam2.segmentation.polygon_validity import valid_polygons
 from geo_sam2.segmentation.tile_choice import reaches_open_edge
 
 # Where masks of two tiles do not quite agree, their joint may leave specks smaller than a pixel.
@@ -58,7 +58,7 @@ def join_passes(passes: Sequence[DecodedPass], min_area_px: float) -> ObjectOutl
     areas = np.array([float(part.outlines.area_px2.sum()) for part in passes])
     weights = areas if areas.sum() > 0 else np.ones(len(passes))
     found = [part.outlines for part in passes if len(part.outlines)]
-    outlines = _united(found) if len(found) > 1 else found[0] if found else Outlines.empty()
+    outlines = united(found) if len(found) > 1 else found[0] if found else Outlines.empty()
     if min_area_px > 0:
         outlines = outlines.select_rings((outlines.area_px2 >= min_area_px)[outlines.polygon_of_ring])
     return ObjectOutline(
@@ -69,7 +69,8 @@ def join_passes(passes: Sequence[DecodedPass], min_area_px: float) -> ObjectOutl
     )
 
 
-def _united(found: Sequence[Outlines]) -> Outlines:
+def united(found: Sequence[Outlines]) -> Outlines:
+    """Return the ground of several outlines as one, without a trace of the seams between them."""
     union = QgsGeometry.unaryUnion([multi_polygon(outlines) for outlines in found])
     outlines = without_collinear_points(outlines_of(union))
     return outlines.select_rings(np.abs(outlines.signed_ring_area_px2) >= _SPECK_PX2)
@@ -105,14 +106,5 @@ def multi_polygon(outlines: Outlines) -> QgsGeometry:
 def on_map(outlines: Outlines, grid: PixelGrid) -> QgsGeometry:
     """Return outlines in grid pixels as a valid multi-polygon on the grid's map."""
     placed = Outlines(grid.to_map(outlines.points_xy), outlines.ring_offsets, outlines.polygon_offsets)
-    geometry = multi_polygon(placed)
-    if geometry.isGeosValid():
-        return geometry
-    # Rounding far from the map's origin let vertices of a thin neck coincide.
-    polygons = [
-        polygon
-        for kind, part in parts_by_type(geometry.makeValid())
-        if kind == QgsWkbTypes.GeometryType.PolygonGeometry
-        for polygon in part.asGeometryCollection()
-    ]
-    return QgsGeometry.collectGeometry(polygons) if polygons else QgsGeometry(QgsMultiPolygon())
+    # Rounding far from the map's origin may let vertices of a thin neck coincide.
+    return valid_polygons(multi_polygon(placed))
