@@ -103,6 +103,12 @@ class StoreWriter:
                 counts[record.state] += 1
         return counts
 
+    def settled(self, window: TileWindow) -> TileRecord | None:
+        """Return the row of a window that is done or empty; None where it is still to be encoded."""
+        with self._mutex:
+            record = self._records.get(window)
+            return record if record is not None and record.state in _SETTLED else None
+
     def add_pending(self, windows: Iterable[TileWindow]) -> list[TileWindow]:
         """Ask for windows; those that failed before are tried again.
 

@@ -29,7 +29,7 @@ from geo_sam2.encoder.encode_definitions import translate
 from geo_sam2.encoder.encode_job import EncodeJob
 from geo_sam2.encoder.encode_parameters import read_bands, read_range, read_resolution
 from geo_sam2.encoder.encode_report import EncodeReport, result_lines
-from geo_sam2.encoder.encode_request import EncodeRequest, EncodeResult, ModelChoice
+from geo_sam2.encoder.encode_request import EncodePlan, EncodeRequest, EncodeResult, ModelChoice
 from geo_sam2.encoder.encode_values import EncodeValues
 from geo_sam2.encoder.extent_ring import extent_ring
 from geo_sam2.encoder.layer_request import layer_facts
@@ -55,6 +55,7 @@ class EncodeAlgorithm(QgsProcessingAlgorithm):
         self._layer_crs = QgsCoordinateReferenceSystem()
         self._is_to_load = False
         self._model_id = ""
+        self._plan: EncodePlan | None = None
         self._result: EncodeResult | None = None
 
     def createInstance(self) -> EncodeAlgorithm:
@@ -190,9 +191,10 @@ class EncodeAlgorithm(QgsProcessingAlgorithm):
             ring = None
             if self._extent is not None:
                 ring = extent_ring(grid, self._extent, self._extent_crs_wkt)
-            plan = job.plan(ring)
-            if is_in_temporary_folder(plan.folder):
-                feedback.pushWarning(f"{plan.folder} lies in the system's temporary folder: it may vanish.")
+            self._plan = job.plan(ring)
+            folder = self._plan.folder
+            if is_in_temporary_folder(folder):
+                feedback.pushWarning(f"{folder} lies in the system's temporary folder: it may vanish.")
             self._result = job.run()
         for line in result_lines(self._result):
             feedback.pushInfo(line)
@@ -214,6 +216,10 @@ class EncodeAlgorithm(QgsProcessingAlgorithm):
         if self._result is None:
             return {}
         settings.remember_model(self._model_id)
+        if self._plan is not None and self._request is not None and self._result.encoded > 1:
+            settings.remember_tile_seconds(
+                self._plan.model_id, self._request.model.device, self._result.seconds / self._result.encoded
+            )
         if self._is_to_load:
             if qgis_utils.iface is None:
                 feedback.pushInfo("LOAD has no effect here: there is no desktop to show the store in.")

@@ -131,6 +131,11 @@ class GdalRasterSource:
             self._stretch = self._sampled_stretch()
         return self._stretch
 
+    @property
+    def stretch_if_known(self) -> Stretch | None:
+        """The stretch, as far as no sampling is needed for it."""
+        return self._stretch
+
     def read(self, window: TileWindow) -> np.ndarray | None:
         """Read a window.
 

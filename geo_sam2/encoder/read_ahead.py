@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
-from geo_sam2.errors import GeoSam2Error
+from geo_sam2.errors import GeoSam2Error, RasterGoneError
 from geo_sam2.tile_window import TileWindow
 
 
@@ -55,11 +55,12 @@ class ReadingEnded:
 
 
 class ReadAhead:
-    """Reads windows in order and puts a ``WindowRead`` for each into a queue, then ``ReadingEnded``.
+    """Reads windows and puts a ``WindowRead`` for each into a queue, then ``ReadingEnded``.
 
     Args:
         source: Where from; closed by the thread at its end.
-        windows: Which, in order.
+        take: Returns the next window, as late as possible, or None when there are no more. It may
+            wait; who stops the reader has to let it return.
         ahead: How many windows may be read and not yet released; bounds the memory (3 MB each).
         events: Where to tell.
     """
@@ -67,12 +68,12 @@ class ReadAhead:
     def __init__(
         self,
         source: WindowSource,
-        windows: Sequence[TileWindow],
+        take: Callable[[], TileWindow | None],
         ahead: int,
         events: queue.SimpleQueue[object],
     ) -> None:
         self._source = source
-        self._windows = windows
+        self._take = take
         self._events = events
         self._slots = threading.Semaphore(ahead)
         self._is_stopped = threading.Event()
@@ -100,9 +101,10 @@ class ReadAhead:
         error = None
         try:
             with self._source:
-                for window in self._windows:
+                while True:
                     self._slots.acquire()
-                    if self._is_stopped.is_set():
+                    window = None if self._is_stopped.is_set() else self._take()
+                    if window is None or self._is_stopped.is_set():
                         break
                     self._events.put(self._read(window))
         except Exception as caught:  # noqa: BLE001  the entry of a thread; raised again by who takes the event
@@ -112,5 +114,7 @@ class ReadAhead:
     def _read(self, window: TileWindow) -> WindowRead:
         try:
             return WindowRead(window, self._source.read(window))
+        except RasterGoneError:  # not this window's fault, and no other can be read
+            raise
         except GeoSam2Error as error:
             return WindowRead(window, None, error)

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from geo_sam2.encoder.progress import EncodeProgress
 from geo_sam2.encoder.waiting import STEP_S, IsCancelled, check
+from geo_sam2.encoder.window_queue import WindowQueue
 
 
 class StoreTurn:
@@ -24,10 +25,13 @@ class StoreTurn:
 
     Attributes:
         progress: Of the job that has the turn; None before its first tile.
+        queue: The windows of the job that has the turn; None before they are known. Who waits may
+            let some of them go first.
     """
 
     def __init__(self) -> None:
         self.progress: EncodeProgress | None = None
+        self.queue: WindowQueue | None = None
         self._lock = threading.Lock()
         self.jobs = 0
 
@@ -44,7 +48,7 @@ class StoreTurn:
 
     def give_back(self) -> None:
         """Let the next job have the turn."""
-        self.progress = None
+        self.progress = self.queue = None
         self._lock.release()
 
 

@@ -24,6 +24,7 @@ class Tally:
         encoded: Windows that were encoded and recorded.
         empty: Windows without a valid pixel.
         failed: Windows that could not be read or encoded.
+        present: Windows that the store had already when their turn came.
         problems: A sentence for each of the first few that failed.
         notes: What the engine did differently than asked, each once.
     """
@@ -31,13 +32,14 @@ class Tally:
     encoded: int = 0
     empty: int = 0
     failed: int = 0
+    present: int = 0
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     @property
     def settled(self) -> int:
         """Windows that this run needs to look at no more."""
-        return self.encoded + self.empty + self.failed
+        return self.encoded + self.empty + self.failed + self.present
 
     def count(self, rows: Sequence[TileRecord]) -> None:
         """Count rows that are in the index."""

@@ -14,6 +14,7 @@ from geo_sam2.encoder.progress import EncodeProgress
 from geo_sam2.encoder.read_ahead import ReadAhead, ReadingEnded, WindowRead
 from geo_sam2.encoder.store_turns import StoreTurns
 from geo_sam2.encoder.waiting import answer_of, in_background, result_of
+from geo_sam2.encoder.window_queue import WindowQueue
 from geo_sam2.errors import CancelledError, RasterReadError
 from geo_sam2.runtime.engine_future import EngineFuture, EngineResult, Outcome
 from geo_sam2.tile_window import TileWindow
@@ -137,7 +138,7 @@ WINDOWS = [TileWindow(0, number, 0, 1, 1) for number in range(8)]
 
 def test_windows_come_in_order_and_the_source_is_closed():
     events, source = queue.SimpleQueue(), Source()
-    reader = ReadAhead(source, WINDOWS, 100, events)
+    reader = ReadAhead(source, WindowQueue(WINDOWS).take, 100, events)
     reader.start()
     read = [events.get(timeout=PATIENCE_S) for _ in WINDOWS]
     assert [event.window for event in read] == WINDOWS
@@ -150,7 +151,7 @@ def test_windows_come_in_order_and_the_source_is_closed():
 
 def test_no_more_is_read_ahead_than_allowed():
     events, source = queue.SimpleQueue(), Source()
-    reader = ReadAhead(source, WINDOWS, 2, events)
+    reader = ReadAhead(source, WindowQueue(WINDOWS).take, 2, events)
     reader.start()
     for _ in range(2):
         events.get(timeout=PATIENCE_S)
@@ -169,7 +170,7 @@ def test_fault_of_the_source_is_handed_over():
             raise ZeroDivisionError
 
     events = queue.SimpleQueue()
-    ReadAhead(Broken(), WINDOWS, 2, events).start()
+    ReadAhead(Broken(), WindowQueue(WINDOWS).take, 2, events).start()
     assert isinstance(events.get(timeout=PATIENCE_S).error, ZeroDivisionError)
 
 

@@ -58,6 +58,7 @@ GDAL = (
     "encoder/ground_resolution.py",
     "encoder/layer_stores.py",
     "encoder/live_encoder.py",
+    "encoder/live_run.py",
     "encoder/placement.py",
     "encoder/raster_*.py",
 )
@@ -71,7 +72,6 @@ QGIS = (
     "store_loading.py",
     "encoder/encode_values.py",
     "encoder/layer_request.py",
-    "encoder/layer_search.py",
     "encoder/shown_bands.py",
     "segmentation/class_renderer.py",
     "segmentation/crs_change.py",

@@ -13,12 +13,14 @@ import numpy as np
 import pytest
 
 from geo_sam2.encoder.tile_pipeline import EngineTask, TilePipeline
+from geo_sam2.encoder.window_queue import WindowQueue
 from geo_sam2.errors import CancelledError, EngineDiedError, FeatureValueError, ProtocolError, StoreError
 from geo_sam2.runtime.engine_future import EngineFuture, EngineResult, Outcome
 from geo_sam2.store_index import TileState
 from geo_sam2.tile_window import TileWindow
 
-WINDOWS = [TileWindow(0, 8 * number, 0, 8, 8) for number in range(10)]
+MANY = [TileWindow(0, 8 * number, 0, 8, 8) for number in range(100)]
+WINDOWS = MANY[:10]
 
 
 class Source:
@@ -32,7 +34,7 @@ class Source:
         pass
 
     def read(self, window):
-        image = np.full((8, 8, 3), window.xoff, np.uint8)
+        image = np.full((8, 8, 3), window.xoff % 256, np.uint8)
         self.pixels.append(weakref.ref(image))
         return image
 
@@ -73,6 +75,9 @@ class Writer:
     def __init__(self):
         self.rows = []
 
+    def settled(self, window):
+        return next((row for row in self.rows if row.window == window), None)
+
     def next_generation(self, window):
         return 1
 
@@ -91,7 +96,7 @@ def pipeline(tmp_path, engine, writer, batch_size=1, is_cancelled=lambda: False)
 def test_all_windows_are_encoded_two_requests_at_a_time(tmp_path):
     engine, writer = Engine(), Writer()
     run = pipeline(tmp_path, engine, writer, 3)
-    run.run(Source(), WINDOWS)
+    run.run(Source(), WindowQueue(WINDOWS))
     assert engine.batches == [[0, 1, 2], [3, 4, 5], [6, 7, 8], [9]]
     assert engine.most_in_flight <= 2
     assert sorted(writer.states()) == [(number, TileState.DONE) for number in range(10)]
@@ -111,7 +116,7 @@ def test_pixels_are_let_go_of_without_a_search_for_cycles(tmp_path):
     gc.disable()
     try:
         task = EngineTask(engine, tmp_path, {}, 1, 100)
-        TilePipeline(task, Writer(), on_progress, lambda: False).run(source, WINDOWS * 10)
+        TilePipeline(task, Writer(), on_progress, lambda: False).run(source, WindowQueue(MANY))
     finally:
         gc.enable()
     assert max(alive) < 12
@@ -125,7 +130,7 @@ def test_batch_with_one_bad_window_is_sent_again_one_by_one(tmp_path):
 
     engine, writer = Engine(answer), Writer()
     run = pipeline(tmp_path, engine, writer, 5)
-    run.run(Source(), WINDOWS)
+    run.run(Source(), WindowQueue(WINDOWS))
     assert (run.tally.encoded, run.tally.failed) == (9, 1)
     assert (1, TileState.FAILED) in writer.states()
     assert sorted(map(len, engine.batches)) == [1, 1, 1, 1, 1, 5, 5]
@@ -142,7 +147,7 @@ def test_answer_on_its_way_is_recorded_when_cancelled(tmp_path):
     engine, writer = Engine(answer), Writer()
     run = pipeline(tmp_path, engine, writer, is_cancelled=has_answered.is_set)
     with pytest.raises(CancelledError):
-        run.run(Source(), WINDOWS)
+        run.run(Source(), WindowQueue(WINDOWS))
     assert len(writer.rows) == len(engine.batches) == run.tally.encoded
     assert 1 <= run.tally.encoded < 10
 
@@ -155,7 +160,7 @@ def test_death_of_the_engine_is_told_and_records_what_was_done_before(tmp_path):
 
     writer = Writer()
     with pytest.raises(EngineDiedError):
-        pipeline(tmp_path, Engine(answer), writer).run(Source(), WINDOWS)
+        pipeline(tmp_path, Engine(answer), writer).run(Source(), WindowQueue(WINDOWS))
     assert writer.states() == [(number, TileState.DONE) for number in range(3)]
 
 
@@ -166,7 +171,7 @@ def test_index_that_cannot_be_written_ends_the_run_with_its_own_error(tmp_path):
 
     run = pipeline(tmp_path, Engine(), Full())
     with pytest.raises(StoreError, match="The disk is full"):
-        run.run(Source(), WINDOWS)
+        run.run(Source(), WindowQueue(WINDOWS))
     assert run.tally.encoded == 0
 
 
@@ -175,4 +180,4 @@ def test_answer_with_too_few_tiles_is_no_answer(tmp_path):
         return EngineResult(Outcome.DONE, {"tiles": [], "seconds": 1.0, "notes": []})
 
     with pytest.raises(ProtocolError, match="0 tiles where 1 were sent"):
-        pipeline(tmp_path, Engine(answer), Writer()).run(Source(), WINDOWS)
+        pipeline(tmp_path, Engine(answer), Writer()).run(Source(), WindowQueue(WINDOWS))
