@@ -161,8 +161,8 @@ class InteractiveDecoder:
     def reshape(self, plan: TilePlan, shape: ShapeOptions, on_done: OnDone) -> None:
         """Decode as ``decode`` does, but newest wins: for a slider that moves.
 
-        The engine remembers the masks, so that this takes a fraction of a decode. No callback
-        gets what a newer call supersedes while it waits, nor what waits when the engine fails.
+        The engine remembers the masks, so that this takes a fraction of a decode. What a newer
+        call supersedes while it waits gets no callback; the newest gets it exactly once.
         """
         self._offer(self._shape, _Job(plan, shape, _ALL_MASKS, on_done))
 
@@ -178,7 +178,7 @@ class InteractiveDecoder:
             if era == self._hover_era:
                 on_done(answer)
 
-        self._offer(self._hover, _Job(plan, shape, _PREVIEW, on_preview))
+        self._offer(self._hover, _Job(plan, shape, _PREVIEW, on_preview), gives_up=True)
 
     def forget_previews(self) -> None:
         """Let no preview that was asked for so far call back: the pointer has left."""
@@ -188,7 +188,7 @@ class InteractiveDecoder:
     def close(self) -> None:
         """Cancel what is on its way and let the engine forget the store's tiles; to be used no more.
 
-        Objects that were to be decoded still get their callback, previews do not.
+        Objects on their way still get their callback; previews do not, nor a change of shape that waits.
         """
         self.forget_previews()
         self._shape.drop_waiting()
@@ -199,10 +199,12 @@ class InteractiveDecoder:
         if client is not None and client.state is EngineState.READY:
             client.request({"type": "close_store", "store": str(self._store.folder)})
 
-    def _offer(self, lane: NewestWins, job: _Job) -> None:
+    def _offer(self, lane: NewestWins, job: _Job, gives_up: bool = False) -> None:
+        """Send a job when its turn comes; who gives up lets none follow where the engine has failed."""
+
         def start(finish: Finish) -> None:
             def on_end(error: GeoSam2Error | None) -> None:
-                if isinstance(error, _OF_THE_ENGINE):
+                if gives_up and isinstance(error, _OF_THE_ENGINE):
                     lane.drop_waiting()
                 finish()
 

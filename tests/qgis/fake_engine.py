@@ -5,7 +5,8 @@
 outlines those of them that are brighter than 127, along their edges. So what comes out of an
 encode and a decode says where pixels have come to lie, to the pixel. Of the bright areas it
 takes those under a foreground click, those that lie in the box, and with a mask prompt instead of
-those in the box the ones whose middle lies in the mask.
+those in the box the ones whose middle lies in the mask, but for those under a background click; clicks
+of all steps count, and the last box.
 
 Run as ``python -I fake_engine.py [launcher options]``. Environment variables:
 
@@ -142,12 +143,12 @@ def decode(message, _context):
 
     objects, outlines = [], []
     for item in message.fields["objects"]:
-        step = item["steps"][-1]
+        step = _all_steps(item["steps"])
         bright = _bright(message.fields["store"], item["tile"])
         polygons = _prompted(bright, step, _mask_polygons(message.arrays, step))
-        is_lone_click = len(step.get("points") or []) == 1 and not step.get("box")
+        is_lone_click = step["labels"] == [1] and not step["box"]
         predicted_iou = [0.9, 0.8, 0.7] if is_lone_click else [0.95]
-        chosen = step.get("mask") or 0
+        chosen = step["mask"] or 0
         kept = range(len(predicted_iou)) if message.fields.get("all_candidates") else [chosen]
         candidates = []
         for mask in kept:
@@ -177,6 +178,19 @@ def decode(message, _context):
     )
 
 
+def _all_steps(steps):
+    """Return the steps of an object as one: the clicks of all, what else the last one to have it says."""
+    last = steps[-1]
+    merged = {"points": [], "labels": [], "box": None, "mask": last.get("mask")}
+    for step in steps:
+        merged["points"] += step.get("points") or []
+        merged["labels"] += step.get("labels") or []
+        merged["box"] = step.get("box") or merged["box"]
+    if "mask_polygons" in last:
+        merged["mask_polygons"] = last["mask_polygons"]
+    return merged
+
+
 def _bright(store, tile):
     """Return the polygons of a tile's bright pixels in grid coordinates."""
     import numpy as np
@@ -188,9 +202,11 @@ def _bright(store, tile):
 
     window = read_tile_window(tile["window"])
     path = Path(store) / tile["file"]
-    content = path.read_bytes()
+    content = path.read_bytes() if path.exists() else b""
     if tile.get("crc32") is not None and zlib.crc32(content) != tile["crc32"]:
-        raise DamagedTileError(f"The tile {path} is damaged: its checksum is wrong.", "Encode it again.")
+        error = DamagedTileError(f"The tile {path} is damaged: its checksum is wrong.", "Encode it again.")
+        error.file = tile["file"]
+        raise error
     parse_tile_header(content, path)
     start = 8 + int.from_bytes(content[:8], "little")
     kept = np.frombuffer(content, np.float16, 3 * SIDE * SIDE, start).reshape(3, SIDE, SIDE)
@@ -214,11 +230,17 @@ def _mask_polygons(arrays, step):
 
 
 def _prompted(polygons, step, mask_rings):
-    """Return the polygons under a step's foreground points and in its box or mask; all where it has none."""
+    """Return the polygons under the foreground points and in the box or mask; all where there are none."""
     import pixel_rings
 
-    points = [point for point, label in zip(step.get("points") or [], step.get("labels") or []) if label == 1]
-    box = step.get("box")
+    pairs = list(zip(step["points"], step["labels"]))
+    points, beside = ([point for point, label in pairs if label == wanted] for wanted in (1, 0))
+    box = step["box"]
+    polygons = [
+        polygon
+        for polygon in polygons
+        if not any(pixel_rings.contains(polygon[0], point) for point in beside)
+    ]
     found = []
     for polygon in polygons:
         low, high = polygon[0].min(axis=0), polygon[0].max(axis=0)
