@@ -45,6 +45,10 @@ class OutputError(GeoSam2Error):
     """An object cannot be saved into a layer, or not read back from it."""
 
 
+class ClassListError(GeoSam2Error):
+    """A class has no proper name or colour, or a list of classes cannot be read."""
+
+
 class JournalError(GeoSam2Error):
     """Accepted objects cannot be kept for the case of a crash."""
 
