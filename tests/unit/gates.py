@@ -20,7 +20,10 @@ class Gate:
         self.port = self._server.getsockname()[1]
 
     def wait_until_reached(self):
-        self._connection, _ = self._server.accept()
+        connection, _ = self._server.accept()
+        if self._connection is not None:
+            self._connection.close()
+        self._connection = connection
         self._connection.settimeout(PATIENCE_S)
 
     def is_reached(self):
