@@ -304,13 +304,13 @@ def _read_answers(result: EngineResult, plan: TilePlan) -> TileAnswers | GeoSam2
 
 def _answers(result: EngineResult, plan: TilePlan) -> TileAnswers:
     outlines = Outlines.from_arrays(**result.arrays)
-    objects = read_field(result.fields, "objects", list)
+    objects = _read_records(result.fields, "objects")
     if len(objects) != len(plan.tiles):
         raise ProtocolError(f"{len(objects)} answers to {len(plan.tiles)} tiles.")
     answers, first = [], 0
     for tile, item in zip(plan.tiles, objects):
         candidates = []
-        for candidate in read_field(item, "candidates", list):
+        for candidate in _read_records(item, "candidates"):
             end = first + read_field(candidate, "polygons", int)
             if not first <= end <= len(outlines):
                 raise ProtocolError(f"Polygons {first} to {end} of {len(outlines)}.")
@@ -327,3 +327,10 @@ def _answers(result: EngineResult, plan: TilePlan) -> TileAnswers:
         chosen = masks.index(read_field(item, "chosen", int))
         answers.append(TileAnswer(tile.window, tuple(candidates), chosen))
     return tuple(answers)
+
+
+def _read_records(fields: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
+    records = read_field(fields, name, list)
+    if not all(isinstance(record, Mapping) for record in records):
+        raise ProtocolError(f"The field “{name}” does not hold records alone.")
+    return records

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 
 Finish = Callable[[], None]
-#: Starts some work, and calls what it is given once, from any thread, when that is over.
+#: Starts some work, and calls what it is given, from any thread, when that is over.
 Job = Callable[[Finish], None]
 
 
@@ -42,11 +42,16 @@ class NewestWins:
             self._waiting = None
 
     def _start(self, job: Job) -> None:
+        is_over = threading.Lock()
+
+        def finish() -> None:
+            if is_over.acquire(blocking=False):
+                self._next()
+
         try:
-            job(self._next)
+            job(finish)
         except BaseException:
-            # It will never say that it is over.
-            self._next()
+            finish()  # it might never say so itself
             raise
 
     def _next(self) -> None:
