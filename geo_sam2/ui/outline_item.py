@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A polygon with holes, drawn over the map with a halo.
 
-One item of the canvas's scene: a change repaints what it covers, not the map. QGIS's own rubber
-band takes each vertex through Python-visible points and draws without a halo that adapts; here
-paths stay in Qt, so that 10,000 vertices cost little. Ignorant of coordinate systems:
-shapes come in that of the canvas.
+One item of the canvas's scene: a change repaints what it covers, not the map. Vertices stay in Qt, and
+long outlines are painted in a quicker way than Qt's and QGIS's rubber bands' own, so that one under a
+moving pointer holds up nothing. Ignorant of coordinate systems: shapes come in that of the canvas.
 """
 
 from __future__ import annotations
