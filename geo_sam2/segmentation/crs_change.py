@@ -22,7 +22,7 @@ from qgis.core import (
 
 from geo_sam2.engine.outline_rings import Outlines, offsets_of
 from geo_sam2.errors import OutputError
-from geo_sam2.segmentation.object_outline import multi_polygon, outlines_of
+from geo_sam2.segmentation.object_outline import multi_polygon
 from geo_sam2.segmentation.polygon_validity import valid_polygons
 
 # How far a chord may leave its arc, as a share of the polygon's diagonal: a hundredth of a pixel for
@@ -68,15 +68,14 @@ class CrsChange:
         """
         if self._transform.isShortCircuited():
             return valid_polygons(geometry)
-        outlines = outlines_of(QgsGeometry(geometry.constGet().segmentize()))
-        if not len(outlines):
+        polygons = _rings(geometry)
+        if not polygons:
             return valid_polygons(geometry)
-        rings = [outlines.ring(index) for index in range(outlines.ring_count)]
-        moved = self._moved_rings(rings)
+        moved = self._moved_rings([ring for rings in polygons for ring in rings])
         placed = Outlines(
             np.concatenate(moved),
             offsets_of(np.array([len(ring) for ring in moved])),
-            outlines.polygon_offsets,
+            offsets_of(np.array([len(rings) for rings in polygons])),
         )
         return valid_polygons(multi_polygon(placed))
 
@@ -127,6 +126,17 @@ class CrsChange:
             return points_xy
         turns = np.round((points_xy[:, 0] - first_xy[0]) / _FULL_TURN)
         return points_xy - np.column_stack((turns * _FULL_TURN, np.zeros(len(points_xy))))
+
+
+def _rings(geometry: QgsGeometry) -> list[list[np.ndarray]]:
+    """Return the closed rings of each polygon in the order and direction in which they run."""
+    flat = QgsGeometry(geometry.constGet().segmentize())
+    flat.convertToMultiType()
+    return [
+        [np.array([(point.x(), point.y()) for point in ring]) for ring in polygon if ring]
+        for polygon in flat.asMultiPolygon()
+        if polygon and polygon[0]
+    ]
 
 
 def _no_place() -> OutputError:

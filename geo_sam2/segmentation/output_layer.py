@@ -13,7 +13,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from qgis.core import QgsCoordinateReferenceSystem, QgsFeature, QgsGeometry, QgsProject, QgsVectorLayer
+from qgis.core import (
+    QgsCoordinateReferenceSystem,
+    QgsCoordinateTransformContext,
+    QgsFeature,
+    QgsGeometry,
+    QgsProject,
+    QgsVectorLayer,
+)
 from qgis.PyQt.QtCore import QObject, pyqtSignal
 
 from geo_sam2.errors import OutputError
@@ -110,6 +117,11 @@ class OutputLayer(QObject):
         """Its CRS; invalid once it is gone."""
         return QgsCoordinateReferenceSystem() if self.layer is None else self.layer.crs()
 
+    @property
+    def transform_context(self) -> QgsCoordinateTransformContext:
+        """Which transformations the project chooses where there are several."""
+        return self._project.transformContext()
+
     def problem(self) -> str | None:
         """Return why nothing can be saved, in a sentence; None if it can."""
         layer = self.layer
@@ -139,7 +151,7 @@ class OutputLayer(QObject):
             OutputError: The layer is gone, the object has no place in its CRS, or it cannot be cut.
         """
         layer = self._usable_layer()
-        moved = CrsChange(crs, layer.crs(), self._project.transformContext())(geometry)
+        moved = CrsChange(crs, layer.crs(), self.transform_context)(geometry)
         ignored: tuple[int, ...] = ()
         feature = None if replacing is None else self.feature(replacing)
         if feature is not None:
