@@ -8,19 +8,17 @@ not known here. Panning and zooming stay QGIS's own. Main thread.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from qgis.core import QgsPointXY, QgsRectangle
 from qgis.gui import QgsMapCanvas, QgsMapMouseEvent, QgsMapTool
 from qgis.PyQt import sip
-from qgis.PyQt.QtCore import QElapsedTimer, QEvent, QObject, QPoint, Qt, pyqtSignal
-from qgis.PyQt.QtGui import QCursor, QKeyEvent, QMouseEvent, QWheelEvent
-from qgis.PyQt.QtWidgets import QApplication
+from qgis.PyQt.QtCore import QEvent, QObject, QPoint, Qt, pyqtSignal
+from qgis.PyQt.QtGui import QCursor, QMouseEvent, QWheelEvent
 
 from geo_sam2.engine.prompt_labels import BACKGROUND, FOREGROUND
 from geo_sam2.ui.overlay import Overlay
+from geo_sam2.ui.presses import Press, RecentPress
 from geo_sam2.ui.prompt_cursor import PromptKind, prompt_cursor
-from geo_sam2.ui.tool_keys import REPEATED, KeyMeaning, ToolKey, read_key
+from geo_sam2.ui.segment_keys import SegmentKeys
 from geo_sam2.ui.wheel_steps import WheelSteps
 
 _LEFT, _RIGHT = Qt.MouseButton.LeftButton, Qt.MouseButton.RightButton
@@ -29,23 +27,6 @@ _KINDS = tuple(PromptKind)
 
 # A box with a side shorter than this was not meant.
 _LEAST_BOX_PX = 3
-
-
-@dataclass
-class _Press:
-    """A button that is down.
-
-    Attributes:
-        button: Left or right.
-        at: Where it went down, in pixels of the canvas.
-        prompt_id: The prompt that it went down on.
-        is_drag: The hand has moved further than a click allows.
-    """
-
-    button: Qt.MouseButton
-    at: QPoint
-    prompt_id: int | None
-    is_drag: bool = False
 
 
 class SegmentTool(QgsMapTool):
@@ -82,15 +63,16 @@ class SegmentTool(QgsMapTool):
         self._overlay = overlay
         self._kind = PromptKind.AUTO
         self._is_object_open = False
-        self._press: _Press | None = None
+        self._press: Press | None = None
         self._corner: QPoint | None = None  # of a box that is drawn with two clicks
         self._is_waiting_for_release = False
-        self._is_space_down = False
         self._is_hovering = False
         self._hot_prompt: int | None = None
-        self._last_click = _Recent()
-        self._last_double_click = _Recent()
+        self._pointer = QPoint()
+        self._last_click = RecentPress()
+        self._last_double_click = RecentPress()
         self._wheel = WheelSteps()
+        self._keys = SegmentKeys(self)
 
     # What the controller sets.
 
@@ -116,7 +98,7 @@ class SegmentTool(QgsMapTool):
         kind = PromptKind(kind)
         if kind is self._kind:
             return
-        self._cancel_press()
+        self.call_off()
         self._kind = kind
         self._end_hover()
         self.update_cursor()
@@ -149,9 +131,10 @@ class SegmentTool(QgsMapTool):
         """Give the canvas back; what is shown of the object stays."""
         self._canvas.removeEventFilter(self)
         self._canvas.viewport().removeEventFilter(self)
-        self._cancel_press()
+        self.call_off()
         self._end_hover()
-        self._is_waiting_for_release = self._is_space_down = False
+        self._is_waiting_for_release = False
+        self._keys.let_go()
         super().deactivate()
 
     def remove(self) -> None:
@@ -166,7 +149,7 @@ class SegmentTool(QgsMapTool):
         button, at = event.button(), event.pos()
         if event.buttons() & ~button != _NO_BUTTON:
             # A second button beside one that is down: whatever was meant is off.
-            self._cancel_press()
+            self.call_off()
             self._is_waiting_for_release = True
         elif button not in (_LEFT, _RIGHT):
             self._is_waiting_for_release = True
@@ -177,7 +160,7 @@ class SegmentTool(QgsMapTool):
             self._double_click(at)
         else:
             self._is_waiting_for_release = False
-            self._press = _Press(button, at, self._overlay.prompt_at(at))
+            self._press = Press(button, at, self._overlay.prompt_at(at))
             self.update_cursor()
 
     def canvasDoubleClickEvent(self, event: QgsMapMouseEvent) -> None:
@@ -197,10 +180,10 @@ class SegmentTool(QgsMapTool):
         """Go on with a drag, or look at what is under the pointer."""
         at, buttons = event.pos(), event.buttons()
         if self._press is not None and not buttons & self._press.button:
-            self._cancel_press()  # released where nobody told us
+            self.call_off()  # released where nobody told us
         if buttons == _NO_BUTTON:
             self._is_waiting_for_release = False
-        if self._is_waiting_for_release or self._is_space_down:
+        if self._is_waiting_for_release or self._keys.is_space_down:
             return
         if self._press is not None:
             self._drag(self._press, at)
@@ -238,11 +221,11 @@ class SegmentTool(QgsMapTool):
             elif kind in (QEvent.Type.MouseButtonPress, QEvent.Type.MouseButtonDblClick):
                 return self._is_kept_from_canvas(event)
         elif kind in (QEvent.Type.ShortcutOverride, QEvent.Type.KeyPress):
-            return self._take_key(event)
+            return self._keys.take(event)
         elif kind == QEvent.Type.KeyRelease:
-            self._is_space_down &= event.key() != Qt.Key.Key_Space or event.isAutoRepeat()
+            self._keys.release(event)
         elif kind == QEvent.Type.FocusOut:
-            self._is_space_down = False
+            self._keys.let_go()
         return False
 
     # The mouse.
@@ -250,16 +233,15 @@ class SegmentTool(QgsMapTool):
     def _is_kept_from_canvas(self, press: QMouseEvent) -> bool:
         """Look at a press before the canvas does."""
         if press.button() not in (_LEFT, _RIGHT):
-            self._cancel_press()  # QGIS pans with the middle button and goes back with others
+            self.call_off()  # QGIS pans with the middle button and goes back with others
             return False
         # A press would end QGIS's panning with Space, which many hands do with a button down.
-        self._is_waiting_for_release |= self._is_space_down
-        return self._is_space_down
+        self._is_waiting_for_release |= self._keys.is_space_down
+        return self._keys.is_space_down
 
-    def _drag(self, press: _Press, at: QPoint) -> None:
+    def _drag(self, press: Press, at: QPoint) -> None:
         """Follow the hand; below the threshold it is still a click."""
-        press.is_drag |= (at - press.at).manhattanLength() >= QApplication.startDragDistance()
-        if not press.is_drag or press.button != _LEFT:
+        if not press.follow(at) or press.button != _LEFT:
             return
         if press.prompt_id is not None:
             start, end = self.toMapCoordinates(press.at), self.toMapCoordinates(at)
@@ -268,7 +250,7 @@ class SegmentTool(QgsMapTool):
             self._end_hover()
             self._overlay.set_drawn_box(self._box(press.at, at))
 
-    def _finish(self, press: _Press, at: QPoint) -> None:
+    def _finish(self, press: Press, at: QPoint) -> None:
         # Before any signal: what it sets off may change the tool.
         self._press = None
         self._overlay.set_drawn_box(None)
@@ -286,7 +268,7 @@ class SegmentTool(QgsMapTool):
         elif is_inside:
             self._click(press)  # no drag can have been meant
 
-    def _finish_on_prompt(self, press: _Press, prompt_id: int, at: QPoint | None) -> None:
+    def _finish_on_prompt(self, press: Press, prompt_id: int, at: QPoint | None) -> None:
         """Move a prompt, or take it away; a drag off the canvas (``at`` is None) changes nothing."""
         centre = self._overlay.prompt_centre(prompt_id)
         self._overlay.drop_prompt()
@@ -301,7 +283,7 @@ class SegmentTool(QgsMapTool):
             place = QgsPointXY(centre.x() + end.x() - start.x(), centre.y() + end.y() - start.y())
             self.prompt_moved.emit(prompt_id, place)
 
-    def _click(self, press: _Press) -> None:
+    def _click(self, press: Press) -> None:
         is_left = press.button == _LEFT
         if is_left:
             self._last_click.note(press.at)
@@ -320,7 +302,7 @@ class SegmentTool(QgsMapTool):
 
     def _double_click(self, at: QPoint) -> None:
         was_click = self._last_click.is_repeated_at(at) and self._kind is not PromptKind.BOX
-        self._cancel_press()
+        self.call_off()
         self._is_waiting_for_release = True
         self._last_click.forget()
         self._last_double_click.note(at)
@@ -351,6 +333,7 @@ class SegmentTool(QgsMapTool):
         if not self._canvas.viewport().rect().contains(at):
             self._end_hover()
             return
+        self._pointer = QPoint(at)
         self._set_hot_prompt(self._overlay.prompt_at(at))
         if self._hot_prompt is None and self._kind in (PromptKind.AUTO, PromptKind.FOREGROUND):
             self._is_hovering = True
@@ -371,98 +354,49 @@ class SegmentTool(QgsMapTool):
             self._overlay.set_hot_prompt(prompt_id)
             self.update_cursor()
 
-    def _cancel_press(self) -> bool:
+    # What the keys ask for.
+
+    @property
+    def is_pressed(self) -> bool:
+        """Whether a button is down that may become a click or a drag."""
+        return self._press is not None
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether Esc has something to call off before the object: a press, or a box's first corner."""
+        return self._press is not None or self._corner is not None
+
+    def call_off(self) -> bool:
         """Forget what a button or the first corner of a box began; says whether there was anything."""
-        was_there = self._press is not None or self._corner is not None
-        self._is_waiting_for_release |= self._press is not None
+        had_begun = self.has_begun
+        self._is_waiting_for_release |= self.is_pressed
         self._press = self._corner = None
-        if was_there:
+        if had_begun:
             self._overlay.set_drawn_box(None)
             self._overlay.drop_prompt()
             self.update_cursor()
-        return was_there
+        return had_begun
 
-    # The keys.
+    def step_kind(self, steps: int) -> None:
+        """Go on to another kind of prompt, or back."""
+        self.prompt_kind = _KINDS[(_KINDS.index(self._kind) + steps) % len(_KINDS)]
 
-    def _take_key(self, event: QKeyEvent) -> bool:
-        """Keep our keys from QGIS and its shortcuts; other keys go their way."""
-        is_press = event.type() == QEvent.Type.KeyPress
-        if event.key() == Qt.Key.Key_Space:
-            if self._press is not None:
-                return is_press  # QGIS would begin to pan in the middle of a drag
-            self._is_space_down |= is_press and not event.isAutoRepeat()
-            return False
-        key = read_key(event)
-        if key is None or not self._is_ours(key):
-            return False
-        event.accept()
-        if is_press and (key.meaning in REPEATED or not event.isAutoRepeat()):
-            self._obey(key)
-        return True
+    @property
+    def hot_prompt(self) -> int | None:
+        """The prompt under the pointer."""
+        # Asked anew: prompts may have moved under a pointer that has not.
+        return None if self._hot_prompt is None else self._overlay.prompt_at(self._pointer)
 
-    def _is_ours(self, key: ToolKey) -> bool:
-        if key.meaning in (KeyMeaning.UNDO, KeyMeaning.REDO):
-            return self._is_object_open
-        if key.meaning is KeyMeaning.CLEAR:
-            return self._is_object_open or self._press is not None or self._corner is not None
-        if key.meaning is KeyMeaning.DELETE_PROMPT:
-            # Beside a marker it must not delete what is selected in some layer.
-            return self._is_object_open or self._hot_prompt is not None
-        return True
+    def delete_hot_prompt(self) -> None:
+        """Ask for the prompt under the pointer to be taken away, if there is one."""
+        prompt_id = self.hot_prompt
+        self._set_hot_prompt(None)
+        if prompt_id is not None:
+            self.prompt_delete_requested.emit(prompt_id)
 
-    def _obey(self, key: ToolKey) -> None:
-        if key.meaning is KeyMeaning.CLEAR:
-            # One thing at a time: a drag first, then the object.
-            if not self._cancel_press():
-                self.clear_requested.emit()
-        elif self._press is not None:
-            pass  # a hand that is dragging has slipped
-        elif key.meaning is KeyMeaning.DELETE_PROMPT:
-            prompt_id = self._hot_prompt
-            if prompt_id is not None:
-                self._set_hot_prompt(None)
-                self.prompt_delete_requested.emit(prompt_id)
-        elif key.meaning is KeyMeaning.STEP_KIND:
-            self.prompt_kind = _KINDS[(_KINDS.index(self._kind) + key.number) % len(_KINDS)]
-        elif key.meaning is KeyMeaning.CLICK:
-            self.clicked.emit(self.toMapCoordinates(self._place_of_keys()), key.number)
-        elif key.meaning is KeyMeaning.STEP_MASK:
-            self.mask_step_requested.emit(key.number)
-        elif key.meaning is KeyMeaning.CLASS:
-            self.class_key_pressed.emit(key.number)
-        else:
-            signals = {
-                KeyMeaning.ACCEPT: self.accept_requested,
-                KeyMeaning.UNDO: self.undo_requested,
-                KeyMeaning.REDO: self.redo_requested,
-            }
-            signals[key.meaning].emit()
-
-    def _place_of_keys(self) -> QPoint:
-        """Return where a key sets a point: under the pointer, without one in the middle of the canvas."""
+    def click_without_button(self, label: int) -> None:
+        """Set a point under the pointer; where there is none, in the middle of the canvas."""
         viewport = self._canvas.viewport()
         at = viewport.mapFromGlobal(QCursor.pos())
-        return at if viewport.underMouse() and viewport.rect().contains(at) else viewport.rect().center()
-
-
-class _Recent:
-    """Where a press was a moment ago."""
-
-    def __init__(self) -> None:
-        self._at = QPoint()
-        self._since = QElapsedTimer()
-
-    def note(self, at: QPoint) -> None:
-        self._at = QPoint(at)
-        self._since.start()
-
-    def forget(self) -> None:
-        self._since.invalidate()
-
-    def is_repeated_at(self, at: QPoint) -> bool:
-        """Say whether a press there is one of a double-click with it."""
-        return (
-            self._since.isValid()
-            and self._since.elapsed() <= QApplication.doubleClickInterval()
-            and (at - self._at).manhattanLength() < QApplication.startDragDistance()
-        )
+        is_there = viewport.underMouse() and viewport.rect().contains(at)
+        self.clicked.emit(self.toMapCoordinates(at if is_there else viewport.rect().center()), label)
