@@ -72,7 +72,8 @@ class TilePicture:
             self._outline_tiles(x_edges, y_edges, seen, side)
         else:
             self._paint_from_afar(x_edges, y_edges, seen)
-        if side >= _CLOSE_LINES_PX:
+        # Where each tile has its outline, lines between them would only be in the way.
+        if side >= _CLOSE_LINES_PX and (not self._tiles or (seen == code_of(ShownState.NONE)).any()):
             self._draw_seams(x_edges, y_edges)
 
     def paint(
