@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """How large a pixel of a grid is on the ground, in metres, and how to say it.
 
-Measured on the sphere at the middle of the grid, so that degrees, feet and web Mercator's
+Measured on the ellipsoid at the middle of the grid, so that degrees, feet and web Mercator's
 stretched metres all become metres on the ground.
 """
 
@@ -15,7 +15,11 @@ from geo_sam2.encoder.crs import PointTransform, read_crs
 from geo_sam2.errors import GridError
 from geo_sam2.grid import PixelGrid
 
-_EARTH_RADIUS_M = 6_371_008.8  # mean radius of GRS 80
+# WGS 84
+_SEMI_MAJOR_M = 6_378_137.0
+_ECCENTRICITY_2 = 6.694379990141e-3
+_FROM_METRES = 0.995
+_SAME_TEXT = 5e-3
 # A step of one pixel of a few centimetres would lose digits in degrees.
 _STEP_PX = 64.0
 
@@ -38,8 +42,12 @@ def ground_resolution_m(grid: PixelGrid) -> float | None:
     if not np.isfinite(degrees).all():
         return None
     steps = (degrees[1:] - degrees[0] + 180) % 360 - 180  # across the antimeridian as well
-    steps = np.radians(steps) * _EARTH_RADIUS_M / _STEP_PX
-    steps[:, 0] *= math.cos(math.radians(float(degrees[0, 1])))
+    latitude = math.radians(float(degrees[0, 1]))
+    # Radii of curvature of the prime vertical and of the meridian.
+    flatness = 1 - _ECCENTRICITY_2 * math.sin(latitude) ** 2
+    across_m = _SEMI_MAJOR_M / math.sqrt(flatness)
+    along_m = across_m * (1 - _ECCENTRICITY_2) / flatness
+    steps = np.radians(steps) * (across_m * math.cos(latitude), along_m) / _STEP_PX
     area = abs(steps[0, 0] * steps[1, 1] - steps[0, 1] * steps[1, 0])
     return math.sqrt(area) if area > 0 else None
 
@@ -48,4 +56,7 @@ def resolution_text(gsd_m: float | None, factor: int | None = 1) -> str:
     """Return a ground resolution for people: “3 cm”, “1.2 m”; in pixels of the raster where unknown."""
     if gsd_m is None:
         return f"{factor} px" if factor else "?"
-    return f"{gsd_m * 100:.3g} cm" if gsd_m < 0.995 else f"{gsd_m:.3g} m"
+    value, unit = (gsd_m * 100, "cm") if gsd_m < _FROM_METRES else (gsd_m, "m")
+    # Map scale makes 8.01 of 8; a third digit is worth its place where the second is far off.
+    short = float(f"{value:.2g}")
+    return f"{short if abs(short / value - 1) < _SAME_TEXT else float(f'{value:.3g}'):g} {unit}"
