@@ -38,10 +38,15 @@ def _installed_engine() -> EngineCommand:
 
 
 def _how_to_install(home: Path) -> str:
-    """Return what to type where, for a plugin lies in a folder that no terminal knows."""
+    folder, command = install_command(home)
+    return f"In a terminal, in the folder {folder}: {command}"
+
+
+def install_command(home: Path) -> tuple[Path, str]:
+    """Return where to type what, for a plugin lies in a folder that no terminal knows."""
     plugins = Path(geo_sam2.__file__).resolve().parents[1]
     place = "" if home == folders().home else f' --home "{home}"'
-    return f"In a terminal, in the folder {plugins}: python3 -m geo_sam2.runtime{place} install"
+    return plugins, f"python3 -m geo_sam2.runtime{place} install"
 
 
 class EngineSession:

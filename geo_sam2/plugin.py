@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What QGIS holds of Geo-SAM2: wires the Processing provider, and later dock and actions.
+"""What QGIS holds of Geo-SAM2: wires the Processing provider, and in the desktop the dock.
 
 ``unload`` undoes ``initGui`` in reverse. Ignorant of how anything is done.
 """
@@ -18,17 +18,23 @@ from geo_sam2.processing_provider import ALGORITHMS, GeoSam2Provider
 if TYPE_CHECKING:
     from qgis.gui import QgisInterface, QgsProcessingAlgorithmDialogBase
 
+    from geo_sam2.ui.desktop import Desktop
+
 
 class GeoSam2Plugin:
     """The plugin of one QGIS process.
 
     Args:
         iface: The desktop, or None where there is none (``qgis_process``).
+
+    Attributes:
+        desktop: What was added to the main window; None without one.
     """
 
     def __init__(self, iface: QgisInterface | None) -> None:
         self._iface = iface
         self._provider: GeoSam2Provider | None = None
+        self.desktop: Desktop | None = None
 
     def initProcessing(self) -> None:  # the only call in qgis_process
         """Add the algorithms to Processing."""
@@ -38,11 +44,18 @@ class GeoSam2Plugin:
             QgsApplication.processingRegistry().addProvider(self._provider)
 
     def initGui(self) -> None:
-        """Add what the desktop shows."""
+        """Add what the desktop shows; the dock itself comes when it is asked for."""
         self.initProcessing()
+        if self._iface is not None and self.desktop is None:
+            from geo_sam2.ui.desktop import Desktop  # qgis_process has no use for widgets
+
+            self.desktop = Desktop(self._iface)
 
     def unload(self) -> None:
         """Take everything out again and end the engine, with a bound of some seconds."""
+        if self.desktop is not None:
+            self.desktop.remove()
+            self.desktop = None
         if self._provider is not None:
             _close_dialogs()
             QgsApplication.processingRegistry().removeProvider(self._provider)
