@@ -13,6 +13,12 @@ _HAS_META_TYPES = Qgis.QGIS_VERSION_INT >= 33800
 if _HAS_META_TYPES:
     from qgis.PyQt.QtCore import QMetaType
 
+    _WHOLE = {
+        QMetaType.Type.Int,
+        QMetaType.Type.UInt,
+        QMetaType.Type.LongLong,
+        QMetaType.Type.ULongLong,
+    }
     _TYPES = {
         "text": QMetaType.Type.QString,
         "integer": QMetaType.Type.LongLong,
@@ -22,6 +28,7 @@ if _HAS_META_TYPES:
 else:
     from qgis.PyQt.QtCore import QVariant
 
+    _WHOLE = {QVariant.Type.Int, QVariant.Type.UInt, QVariant.Type.LongLong, QVariant.Type.ULongLong}
     _TYPES = {
         "text": QVariant.Type.String,
         "integer": QVariant.Type.LongLong,
@@ -33,3 +40,18 @@ else:
 def new_field(name: str, kind: str) -> QgsField:
     """Return a field of one of the kinds ``text``, ``integer`` (64 bits), ``real`` and ``boolean``."""
     return QgsField(name, _TYPES[kind])
+
+
+def holds_whole_numbers(field: QgsField) -> bool:
+    """Say whether a field's values are integers, of whatever size."""
+    return field.type() in _WHOLE
+
+
+def holds_booleans(field: QgsField) -> bool:
+    """Say whether a field's values are true or false."""
+    return bool(field.type() == _TYPES["boolean"])
+
+
+def holds_text(field: QgsField) -> bool:
+    """Say whether a field's values are text."""
+    return bool(field.type() == _TYPES["text"])

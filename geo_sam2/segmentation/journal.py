@@ -2,9 +2,10 @@
 """Accepted objects that are not yet committed, written down so that a crash of QGIS loses none.
 
 One file a process and layer in ``<home>/journal``: a line that says whose it is, then a line for
-every object that was accepted, lost by undo, or brought back. Each line is on the disk before the
-next thing happens. The file goes when the edits are committed or discarded; what a dead process left
-is offered again. Standard library only: ignorant of layers and of what a geometry means.
+every object that was accepted, lost by undo, or brought back. Each line is with the system before
+the next thing happens, and on the disk some milliseconds later. The file goes when the edits are
+committed or discarded; what a dead process left is offered again. Standard library only: ignorant
+of layers and of what a geometry means.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from io import FileIO
@@ -21,6 +21,7 @@ from typing import Any
 
 from geo_sam2.errors import JournalError, StoreError
 from geo_sam2.json_record import JsonRecord
+from geo_sam2.segmentation.late_flush import LateFlush
 from geo_sam2.store_lock import LockHolder
 
 FOLDER, SUFFIX = "journal", ".jsonl"
@@ -147,6 +148,7 @@ class Journal:
         self._folder = home / FOLDER
         self._layer = layer
         self._file: FileIO | None = None
+        self._flush: LateFlush | None = None
         self.path: Path | None = None
         self.last_number = 0
 
@@ -193,19 +195,23 @@ class Journal:
     def close(self) -> None:
         """Close the file and leave it as it is."""
         stream, self._file = self._file, None
+        flush, self._flush = self._flush, None
+        if flush is not None:
+            flush.close()
         if stream is not None:
             stream.close()
 
     def _append(self, line: Mapping[str, Any]) -> None:
         try:
-            if self._file is None:
+            if self._file is None or self._flush is None:
                 self._file = self._opened()
+                self._flush = LateFlush(self._file.fileno())
             # In front: a line that was cut short, by a full disk, must not swallow the next one.
             text = "\n" + json.dumps(line, ensure_ascii=True, separators=(",", ":"))
             content = text.encode("ascii")
             if self._file.write(content) != len(content):
                 raise OSError("the disk is full")
-            os.fsync(self._file.fileno())
+            self._flush.want()
         except OSError as error:
             raise JournalError(
                 f"Accepted objects cannot be journaled in {self._folder}: {error.strerror or error}.",

@@ -12,7 +12,7 @@ from typing import Any
 from qgis.core import QgsField, QgsFields, QgsVectorLayer
 from qgis.PyQt.QtCore import QCoreApplication
 
-from geo_sam2.field_types import new_field
+from geo_sam2.field_types import holds_booleans, holds_text, holds_whole_numbers, new_field
 
 CLASS, PROMPTS, OUTLINE, STORE_ID, CREATED = "class", "prompts", "outline", "store_id", "created"
 
@@ -35,6 +35,8 @@ OUTPUT_FIELDS = (
 # What the attribute table of a Shapefile keeps of a name.
 _SHORT_NAME = 10
 _SHAPEFILE = "ESRI Shapefile"
+# An area may be rounded to whole metres; what would change by more than this share is left out.
+_ROUNDING = 0.01
 
 
 def new_output_fields() -> QgsFields:
@@ -77,11 +79,15 @@ def misfit(field: QgsField, value: Any, *, counts_bytes: bool = False) -> str | 
         value: Not None.
         counts_bytes: The width of a text counts bytes, as in Shapefiles, not characters.
     """
+    if not _is_of_kind(field, value):
+        return _translate("its values are of another kind ({kind})").format(
+            kind=field.typeName() or field.displayType()
+        )
     try:
         # A copy, for the conversion may be in place.
         QgsField(field).convertCompatible(value)
     except ValueError:
-        if isinstance(value, str) and field.length() > 0 and _is_text(field):
+        if holds_text(field) and field.length() > 0:
             return _too_long(field)
         return _translate("its values are of another kind ({kind})").format(
             kind=field.typeName() or field.displayType()
@@ -89,7 +95,7 @@ def misfit(field: QgsField, value: Any, *, counts_bytes: bool = False) -> str | 
     width = field.length()
     if width <= 0:
         return None
-    if _is_text(field):
+    if holds_text(field):
         text = value if isinstance(value, str) else str(value)
         return _too_long(field) if counts_bytes and len(text.encode("utf-8")) > width else None
     if isinstance(value, (int, float)) and field.isNumeric():
@@ -113,8 +119,13 @@ def counts_bytes(layer: QgsVectorLayer) -> bool:
     return layer.storageType() == _SHAPEFILE
 
 
-def _is_text(field: QgsField) -> bool:
-    return not field.isNumeric() and not field.isDateOrTime()
+def _is_of_kind(field: QgsField, value: Any) -> bool:
+    """Whether a value keeps its meaning in a field; QGIS would make 1 of a score, and true of any text."""
+    if holds_booleans(field):
+        return isinstance(value, bool)
+    if holds_whole_numbers(field) and isinstance(value, float):
+        return abs(round(value) - value) <= _ROUNDING * abs(value)
+    return True
 
 
 def _too_long(field: QgsField) -> str:

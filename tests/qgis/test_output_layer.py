@@ -368,3 +368,27 @@ def test_what_is_said_of_two_objects_differs_where_they_do(output, layer):
     output.save(first)
     output.save(changed(first, geometry=square(500020, 4000000), class_name=None, score=0.4))
     assert [(row["class"], row["score"]) for row in rows(layer)] == [("roof", 0.91), (None, 0.4)]
+
+
+def test_five_hundred_objects_are_all_there_and_none_looks_at_the_whole_layer(layer, project, monkeypatch):
+    project.setAvoidIntersectionsMode(QgsProject.AvoidIntersectionsMode.AvoidIntersectionsCurrentLayer)
+    output = OutputLayer(layer, project)
+    real, asked = layer.getFeatures, []
+
+    def get_features(request=None):
+        asked.append(request)
+        return real(request)
+
+    monkeypatch.setattr(layer, "getFeatures", get_features)
+    for number in range(500):
+        place = square(500000 + 20 * (number % 25), 4000000 + 20 * (number // 25))
+        output.placed(place, layer.crs())
+        output.save(saved(place, created=str(number)))
+    monkeypatch.undo()
+    assert len(asked) == 1000
+    assert all(request.filterRect().width() == 10 for request in asked)
+    assert output.uncommitted == 500
+    assert output.commit()
+    found = {row["created"]: row["geometry"] for row in rows(layer)}
+    assert len(found) == 500
+    assert found["499"].equals(square(500000 + 20 * 24, 4000000 + 20 * 19))

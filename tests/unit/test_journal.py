@@ -8,13 +8,14 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from geo_sam2.errors import JournalError
-from geo_sam2.segmentation import journal as journals
+from geo_sam2.segmentation import late_flush
 from geo_sam2.segmentation.journal import Journal, JournaledLayer, JournaledObject, adopted, discard, pending
 from geo_sam2.store_lock import LockHolder
 
@@ -51,12 +52,26 @@ def dead(monkeypatch):
     return lambda: monkeypatch.setattr(LockHolder, "this_process", real)
 
 
+@pytest.fixture
+def journal_of():
+    """Open journals, to be closed when the test ends."""
+    opened = []
+
+    def journal_of(home, layer=LAYER, make=Journal):
+        opened.append(make(home, layer))
+        return opened[-1]
+
+    yield journal_of
+    for journal in opened:
+        journal.close()
+
+
 def numbers(home):
     return [[one.number for one in found.objects] for found in pending(home)]
 
 
-def test_objects_come_back_as_they_were(tmp_path, dead):
-    journal = Journal(tmp_path, LAYER)
+def test_objects_come_back_as_they_were(tmp_path, journal_of, dead):
+    journal = journal_of(tmp_path)
     assert journal.path is None
     journal.write_saved(OBJECT)
     journal.write_saved(item(2, replaces=(12,), class_name=""))
@@ -69,8 +84,8 @@ def test_objects_come_back_as_they_were(tmp_path, dead):
     assert list((tmp_path / "journal").iterdir()) == []
 
 
-def test_lost_objects_are_not_offered_unless_they_came_back(tmp_path, dead):
-    journal = Journal(tmp_path, LAYER)
+def test_lost_objects_are_not_offered_unless_they_came_back(tmp_path, journal_of, dead):
+    journal = journal_of(tmp_path)
     for number in (1, 2, 3):
         journal.write_saved(item(number))
     journal.write_lost(3)
@@ -79,8 +94,8 @@ def test_lost_objects_are_not_offered_unless_they_came_back(tmp_path, dead):
     assert numbers(tmp_path) == [[1, 2]]
 
 
-def test_an_object_in_the_place_of_another_stands_for_both_until_it_is_undone(tmp_path, dead):
-    journal = Journal(tmp_path, LAYER)
+def test_an_object_in_the_place_of_another_stands_for_both_until_it_is_undone(tmp_path, journal_of, dead):
+    journal = journal_of(tmp_path)
     journal.write_saved(item(1))
     journal.write_saved(item(2, supersedes=(1,)))
     journal.write_saved(item(3, supersedes=(2,)))
@@ -91,8 +106,8 @@ def test_an_object_in_the_place_of_another_stands_for_both_until_it_is_undone(tm
     assert numbers(tmp_path) == [[1]]
 
 
-def test_committed_edits_leave_nothing(tmp_path, dead):
-    journal = Journal(tmp_path, LAYER)
+def test_committed_edits_leave_nothing(tmp_path, journal_of, dead):
+    journal = journal_of(tmp_path)
     journal.write_saved(OBJECT)
     journal.drop()
     assert list((tmp_path / "journal").iterdir()) == []
@@ -101,8 +116,8 @@ def test_committed_edits_leave_nothing(tmp_path, dead):
     assert numbers(tmp_path) == [[2]]
 
 
-def test_what_is_all_undone_is_cleared_away(tmp_path, dead):
-    journal = Journal(tmp_path, LAYER)
+def test_what_is_all_undone_is_cleared_away(tmp_path, journal_of, dead):
+    journal = journal_of(tmp_path)
     journal.write_saved(OBJECT)
     journal.write_lost(1)
     journal.close()
@@ -110,69 +125,69 @@ def test_what_is_all_undone_is_cleared_away(tmp_path, dead):
     assert list((tmp_path / "journal").iterdir()) == []
 
 
-def test_journal_of_a_living_process_is_not_offered(tmp_path):
-    journal = Journal(tmp_path, LAYER)
+def test_journal_of_a_living_process_is_not_offered(tmp_path, journal_of):
+    journal = journal_of(tmp_path)
     journal.write_saved(OBJECT)
     assert pending(tmp_path) == []
     assert journal.path.is_file()
 
 
-def test_released_journal_is_offered_at_once_and_the_next_one_is_another_file(tmp_path):
-    journal = Journal(tmp_path, LAYER)
+def test_released_journal_is_offered_at_once_and_the_next_one_is_another_file(tmp_path, journal_of):
+    journal = journal_of(tmp_path)
     journal.write_saved(OBJECT)
     journal.release()
     assert numbers(tmp_path) == [[1]]
-    again = adopted(tmp_path, LAYER)
+    again = journal_of(tmp_path, make=adopted)
     assert again.path is None
     again.write_saved(item(2))
     assert numbers(tmp_path) == [[1]]
 
 
-def test_release_without_objects_is_nothing(tmp_path):
-    Journal(tmp_path, LAYER).release()
+def test_release_without_objects_is_nothing(tmp_path, journal_of):
+    journal_of(tmp_path).release()
     assert not (tmp_path / "journal").exists()
 
 
-def test_reloaded_plugin_goes_on_with_the_file_of_its_process(tmp_path):
-    journal = Journal(tmp_path, LAYER)
+def test_reloaded_plugin_goes_on_with_the_file_of_its_process(tmp_path, journal_of):
+    journal = journal_of(tmp_path)
     journal.write_saved(item(4))
     journal.close()
-    other = adopted(tmp_path, replace(LAYER, layer_id="other"))
+    other = journal_of(tmp_path, replace(LAYER, layer_id="other"), adopted)
     assert (other.path, other.last_number) == (None, 0)
-    again = adopted(tmp_path, LAYER)
+    again = journal_of(tmp_path, make=adopted)
     assert (again.path, again.last_number) == (journal.path, 4)
     again.write_saved(item(5))
     again.release()
     assert numbers(tmp_path) == [[4, 5]]
 
 
-def test_file_of_a_dead_process_with_this_number_is_kept(tmp_path, monkeypatch):
+def test_file_of_a_dead_process_with_this_number_is_kept(tmp_path, journal_of, monkeypatch):
     real = LockHolder.this_process
     before = replace(real(), process_start="an earlier one")
     monkeypatch.setattr(LockHolder, "this_process", classmethod(lambda _cls: before))
-    Journal(tmp_path, LAYER).write_saved(item(1))
+    journal_of(tmp_path).write_saved(item(1))
     monkeypatch.setattr(LockHolder, "this_process", real)
-    own = adopted(tmp_path, LAYER)
+    own = journal_of(tmp_path, make=adopted)
     assert own.path is None
     own.write_saved(item(2))
     assert numbers(tmp_path) == [[1]]
     assert len(list((tmp_path / "journal").iterdir())) == 2
 
 
-def test_several_layers_have_files_of_their_own(tmp_path, dead):
+def test_several_layers_have_files_of_their_own(tmp_path, journal_of, dead):
     for index in range(3):
-        Journal(tmp_path, replace(LAYER, layer_id=f"layer_{index}")).write_saved(item(index + 1))
+        journal_of(tmp_path, replace(LAYER, layer_id=f"layer_{index}")).write_saved(item(index + 1))
     assert sorted(numbers(tmp_path)) == [[1], [2], [3]]
 
 
 @pytest.mark.parametrize("cut", range(1, 60, 7))
-def test_line_that_was_cut_short_costs_only_itself(tmp_path, dead, cut):
-    journal = Journal(tmp_path, LAYER)
+def test_line_that_was_cut_short_costs_only_itself(tmp_path, journal_of, dead, cut):
+    journal = journal_of(tmp_path)
     journal.write_saved(item(1))
     journal.write_saved(item(2))
     journal.close()
     journal.path.write_bytes(journal.path.read_bytes()[:-cut])
-    again = Journal(tmp_path, LAYER)
+    again = journal_of(tmp_path)
     again.path = journal.path
     again.write_saved(item(3))
     assert numbers(tmp_path) == [[1, 3]]
@@ -215,33 +230,73 @@ def test_files_of_another_kind_are_left_alone(tmp_path, content):
         5,
     ],
 )
-def test_lines_that_make_no_sense_are_passed_over(tmp_path, dead, line):
-    journal = Journal(tmp_path, LAYER)
+def test_lines_that_make_no_sense_are_passed_over(tmp_path, journal_of, dead, line):
+    journal = journal_of(tmp_path)
     journal.write_saved(item(7))
     with journal.path.open("a") as file:
         file.write("\n" + json.dumps(line))
     assert numbers(tmp_path) == [[7]]
 
 
-def test_full_disk_is_an_error_with_a_hint_and_costs_nothing_before_it(tmp_path, dead, monkeypatch):
-    journal = Journal(tmp_path, LAYER)
+def test_full_disk_is_an_error_with_a_hint_and_costs_nothing_before_it(tmp_path, journal_of, dead):
+    journal = journal_of(tmp_path)
     journal.write_saved(item(1))
 
-    def fail(_descriptor):
-        raise OSError(28, "No space left on device")
+    class Full:
+        def write(self, content):
+            return 3
 
-    monkeypatch.setattr(journals.os, "fsync", fail)
-    with pytest.raises(JournalError, match="No space left") as caught:
+        def close(self):
+            pass
+
+    real, journal._file = journal._file, Full()
+    with pytest.raises(JournalError, match="disk is full") as caught:
         journal.write_saved(item(2))
     assert "Save the layer's edits" in caught.value.hint
-    monkeypatch.undo()
-    assert 1 in numbers(tmp_path)[0]
+    journal._file = real
+    journal.write_saved(item(3))
+    assert numbers(tmp_path) == [[1, 3]]
 
 
-def test_folder_that_cannot_be_made_is_an_error(tmp_path):
+def test_disk_that_fails_later_is_an_error_of_the_next_line(tmp_path, journal_of, dead, monkeypatch):
+    failed = threading.Event()
+
+    def fail(_descriptor):
+        failed.set()
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(late_flush.os, "fsync", fail)
+    journal = journal_of(tmp_path)
+    journal.write_saved(item(1))
+    assert failed.wait(10)
+    with pytest.raises(JournalError, match="Input/output error"):
+        for _ in range(1000):
+            journal.write_back(1)
+    journal.close()
+    assert numbers(tmp_path) == [[1]]
+
+
+def test_everything_is_on_the_disk_when_the_file_is_closed(tmp_path, journal_of, monkeypatch):
+    flushed = []
+
+    def fsync(descriptor):
+        flushed.append(os.fstat(descriptor).st_size)
+
+    monkeypatch.setattr(late_flush.os, "fsync", fsync)
+    threads = threading.active_count()
+    journal = journal_of(tmp_path)
+    for number in range(50):
+        journal.write_saved(item(number))
+    journal.close()
+    assert flushed[-1] == journal.path.stat().st_size
+    assert len(flushed) <= 50
+    assert threading.active_count() == threads
+
+
+def test_folder_that_cannot_be_made_is_an_error(tmp_path, journal_of):
     (tmp_path / "journal").write_text("a file")
     with pytest.raises(JournalError, match="cannot be journaled"):
-        Journal(tmp_path, LAYER).write_saved(OBJECT)
+        journal_of(tmp_path).write_saved(OBJECT)
     assert pending(tmp_path) == []
 
 
@@ -263,16 +318,15 @@ while True:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="has no such signal")
 def test_killed_in_the_middle_of_writing_nothing_that_was_written_is_lost(tmp_path):
-    child = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-c", _CHILD, str(tmp_path), str(ROOT)], stdout=subprocess.PIPE, text=True
-    )
-    written = 0
-    while written < 50:
-        written = int(child.stdout.readline())
-    assert pending(tmp_path) == []
-    os.kill(child.pid, signal.SIGKILL)
-    rest = child.stdout.read().split()
-    child.wait()
+    ) as child:
+        written = 0
+        while written < 50:
+            written = int(child.stdout.readline())
+        assert pending(tmp_path) == []
+        os.kill(child.pid, signal.SIGKILL)
+        rest = child.stdout.read().split()
     written = max([written, *map(int, rest)])
     ((*found,),) = numbers(tmp_path)
     assert found[:written] == list(range(1, written + 1))
