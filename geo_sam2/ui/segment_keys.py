@@ -36,9 +36,8 @@ class SegmentKeys:
         """Keep our keys from QGIS and its shortcuts; returns False for those that go their way."""
         is_press = event.type() == QEvent.Type.KeyPress
         if event.key() == Qt.Key.Key_Space:
-            if self._tool.is_pressed:
-                return is_press  # QGIS would begin to pan in the middle of a drag
-            self.is_space_down |= is_press and not event.isAutoRepeat()
+            # QGIS does not begin to pan in the middle of a drag either.
+            self.is_space_down |= is_press and not event.isAutoRepeat() and not self._tool.is_pressed
             return False
         key = read_key(event)
         if key is None or not self._is_ours(key):

@@ -147,11 +147,15 @@ def test_second_button_that_is_released_first_calls_off_as_well(hand, told):
     assert told.take() == []
 
 
-def test_release_that_nobody_told_ends_the_drag(hand, told):
+def test_release_that_nobody_told_ends_the_drag(hand, overlay, tool, told):
+    hovers = Told(tool, "hovered")
     hand.press(100, 50)
     hand.move(160, 90)
+    assert overlay._box_item.isVisible()
     hand.lose_release()
     hand.move(300, 200)
+    assert not overlay._box_item.isVisible()
+    assert hovers.take() == [("hovered", on_map(300, 200))]
     hand.click(320, 210)
     assert told.take() == [("clicked", on_map(320, 210), 1)]
 
