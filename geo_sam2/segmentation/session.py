@@ -98,8 +98,9 @@ class Session:
         """The request whose answer will be ``result``; None if that is there, or nobody will bring it."""
         if self._result is not None:
             return None
-        numbers = [number for number, state in self._asked.items() if state == self.state]
-        return SessionRequest(max(numbers), self.state) if numbers else None
+        found = (number for number, state in self._asked.items() if state == self.state)
+        number = next(found, None)
+        return None if number is None else SessionRequest(number, self.state)
 
     @property
     def hover(self) -> Shown | None:

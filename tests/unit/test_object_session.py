@@ -145,7 +145,8 @@ def test_drag_there_and_back_is_the_same_state_and_its_result_is_known(session, 
 def test_box_dragged_there_and_back_is_the_same_box(session, size):
     session.add_box(10.0005, 20.7, 10.0005 + size, 20.7 + size)
     (box,) = session.state.prompts
-    for place in np.random.default_rng(1).uniform(-1e5, 1e6, (50, 2)):
+    places = np.random.default_rng(1).uniform(-1e5, 1e6, (200, 2))
+    for place in np.concatenate((places, places.round())):
         session.move(box.source_id, *place)
         (there,) = session.state.prompts
         assert there.width_px == pytest.approx(box.width_px, abs=1e-9)
@@ -313,6 +314,7 @@ def test_answer_to_an_object_that_is_gone_is_dropped(session, end):
     end(session)
     assert session.accept_answer(request.number, a_result()) is False
     assert session.result is None
+    assert session._known.nbytes == 0
 
 
 def test_cleared_objects_answer_comes_back_with_it(session):
@@ -510,7 +512,9 @@ def test_what_was_shown_is_saved_even_if_a_tile_arrives_between_the_presses(sess
     [
         lambda session: session.add_box(1, 1, 5, 5),
         lambda session: session.move(session.state.prompts[0].source_id, 99, 99),
-        lambda session: session.undo(),
+        lambda session: (session.undo(), session.redo()),
+        lambda session: (session.undo(), session.undo()),
+        lambda session: session.choose_mask(None) or session.remove(1),
         lambda session: session.take_back_press(),
     ],
 )

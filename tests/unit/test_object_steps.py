@@ -157,6 +157,12 @@ def test_click_in_a_tile_that_is_not_encoded_waits_for_it():
     assert ids(found.idle) == [4]
 
 
+def test_click_that_counts_in_an_overlap_does_not_wait_beside_one_that_does():
+    found = plan((1600, 100, 1), (1200, 100, 1), encoded=[C])
+    assert (found.windows, found.missing) == ((C,), (B,))
+    assert ids(found.waiting) == [2]
+
+
 def test_nothing_encoded_is_all_waiting():
     found = plan(ON, BOX, encoded=[])
     assert found.tiles == ()

@@ -103,7 +103,7 @@ def test_text_may_lack_the_mask_and_bring_more_than_is_known():
         "[" * 100_000,
         '{"version":1,"prompts":[{"foreground":[1' + "0" * 5000 + ",2]}]}",
         '{"version":1,"prompts":[{"foreground":[1' + "0" * 1000 + ",2]}]}",
-        " " * 2_000_000,
+        text_of() + " " * 2_000_000,
     ],
 )
 def test_text_that_cannot_be_read_is_said(text):
