@@ -15,9 +15,10 @@ from typing import Any
 
 from geo_sam2.encoder.encode_input import EncodeInput
 from geo_sam2.encoder.encode_request import EncodeRequest
+from geo_sam2.encoder.engine_task import EngineTask
 from geo_sam2.encoder.progress import EncodeProgress
 from geo_sam2.encoder.store_turns import TURNS, StoreTurn
-from geo_sam2.encoder.tile_pipeline import EngineTask, TilePipeline
+from geo_sam2.encoder.tile_pipeline import TilePipeline
 from geo_sam2.encoder.waiting import IsCancelled, answer_of, check
 from geo_sam2.encoder.window_queue import WindowQueue
 from geo_sam2.errors import StoreError

@@ -20,6 +20,7 @@ from geo_sam2.encoder.live_listener import LiveListener, Teller
 from geo_sam2.encoder.live_run import LiveKnowledge, LiveRun
 from geo_sam2.encoder.waiting import in_background
 from geo_sam2.encoder.window_queue import View, WindowQueue
+from geo_sam2.error_frames import let_go
 from geo_sam2.errors import CancelledError, EncodeRequestError, EngineDiedError, EngineError, GeoSam2Error
 from geo_sam2.runtime.engine_client import EngineClient
 from geo_sam2.tile_window import TileWindow
@@ -269,6 +270,7 @@ class LiveEncoder:
         return self._is_to_open or len(self._queue) > 0
 
     def _fail(self, error: GeoSam2Error) -> None:
+        let_go(error)  # whoever shows it may keep it for long
         with self._changed:
             self._is_paused = True
             self._error = error

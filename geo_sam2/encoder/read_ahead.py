@@ -17,6 +17,7 @@ from typing import Protocol
 
 import numpy as np
 
+from geo_sam2.error_frames import let_go
 from geo_sam2.errors import GeoSam2Error, RasterGoneError
 from geo_sam2.tile_window import TileWindow
 
@@ -108,6 +109,7 @@ class ReadAhead:
                         break
                     self._events.put(self._read(window))
         except Exception as caught:  # noqa: BLE001  the entry of a thread; raised again by who takes the event
+            let_go(caught)
             error = caught
         self._events.put(ReadingEnded(error))
 
@@ -117,4 +119,5 @@ class ReadAhead:
         except RasterGoneError:  # not this window's fault, and no other can be read
             raise
         except GeoSam2Error as error:
+            let_go(error)
             return WindowRead(window, None, error)

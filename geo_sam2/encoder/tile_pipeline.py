@@ -9,28 +9,24 @@ how the store was chosen.
 
 from __future__ import annotations
 
-import datetime
 import functools
 import logging
 import queue
-import shutil
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from geo_sam2.encoder.progress import EncodeProgress, Pace, size_text
+from geo_sam2.encoder.engine_task import EngineTask
+from geo_sam2.encoder.progress import EncodeProgress, Pace
 from geo_sam2.encoder.read_ahead import ReadAhead, ReadingEnded, WindowRead, WindowSource
 from geo_sam2.encoder.tally import Tally
 from geo_sam2.encoder.waiting import STEP_S, IsCancelled, check
 from geo_sam2.encoder.window_queue import WindowQueue
 from geo_sam2.engine.protocol import read_field
-from geo_sam2.errors import FeatureValueError, GeoSam2Error, ProtocolError, StoreError
-from geo_sam2.runtime.engine_client import EngineClient
+from geo_sam2.errors import FeatureValueError, GeoSam2Error
 from geo_sam2.runtime.engine_future import EngineFuture
 from geo_sam2.store_index import TileRecord, TileState
 from geo_sam2.store_writer import StoreWriter
@@ -42,8 +38,6 @@ LOG = logging.getLogger(__name__)
 _FAILURES_IN_A_ROW = 8
 # Urgent windows that are read though as many as allowed are read already; 3 MB each.
 _MOST_HURRIED = 4
-# A disk filled to the last byte harms QGIS and everything else.
-RESERVE_BYTES = 16 * 2**20
 _WIND_DOWN_S = 30.0
 
 
@@ -67,25 +61,6 @@ class Flow:
 BULK = Flow(requests_in_flight=2, read_ahead=8, empty_rows=64)
 # Somebody waits for a tile: the order may change until a tile before theirs is read.
 LIVE = Flow(requests_in_flight=1, read_ahead=1, empty_rows=1)
-
-
-@dataclass(frozen=True)
-class EngineTask:
-    """What every request of a run has in common.
-
-    Attributes:
-        engine: Who encodes.
-        folder: The store.
-        model: The ``model`` field of the requests.
-        batch_size: Windows per request.
-        tile_bytes: What one tile takes on disk.
-    """
-
-    engine: EngineClient
-    folder: Path
-    model: Mapping[str, Any]
-    batch_size: int
-    tile_bytes: int
 
 
 @dataclass(frozen=True)
@@ -279,31 +254,13 @@ class TilePipeline:
 
     def _send_batch(self, items: list[tuple[TileWindow, np.ndarray]]) -> None:
         under_way = sum(len(batch.items) for batch in self._in_flight.values()) + len(items)
-        self._refuse_full_disk(under_way * self._task.tile_bytes)
-        fields = {
-            "type": "encode",
-            "store": str(self._task.folder),
-            "model": dict(self._task.model),
-            "tiles": [
-                {"window": window.to_json(), "generation": self._writer.next_generation(window)}
-                for window, _ in items
-            ],
-        }
-        images = {f"image_{index}": pixels for index, (_, pixels) in enumerate(items)}
-        future = self._task.engine.request(fields, images)
+        self._task.refuse_full_disk(under_way)
+        future = self._task.request(items, self._writer.next_generation)
         self._in_flight[future.request_id] = _Batch(tuple(items), future)
         # By its number: a callback that holds the batch would keep its pixels until Python looks for cycles.
         answer, events = _Answer(future.request_id), self._events
         future.add_done_callback(lambda _: events.put(answer))
         self._on_sent([window for window, _ in items])
-
-    def _refuse_full_disk(self, needed_bytes: int) -> None:
-        free_bytes = shutil.disk_usage(self._task.folder).free
-        if free_bytes < needed_bytes + RESERVE_BYTES:
-            raise StoreError(
-                f"The disk of {self._task.folder} is full: {size_text(free_bytes)} are free.",
-                "Free some space and run it again: it goes on where it stopped.",
-            )
 
     # From the engine to the index
 
@@ -320,7 +277,8 @@ class TilePipeline:
         self._release(len(batch.items))
         if result.is_done:
             self._failures_in_a_row = 0
-            self._rows.extend(_done_rows(batch, result.fields))
+            windows = [window for window, _ in batch.items]
+            self._rows.extend(self._task.done_rows(windows, result.fields))
             self._are_rows_due = True
             self.tally.add_notes(read_field(result.fields, "notes", list, []))
         elif not self._is_winding_down:  # the engine was stopped, and has been started again by now
@@ -377,28 +335,3 @@ class TilePipeline:
             action()
         except GeoSam2Error as error:
             LOG.info("While winding down: %s", error)
-
-
-def _done_rows(batch: _Batch, fields: Mapping[str, Any]) -> list[TileRecord]:
-    """Return the rows of an answer, which names its tiles in the order of the request."""
-    tiles = read_field(fields, "tiles", list)
-    seconds = read_field(fields, "seconds", float) / len(batch.items)
-    if len(tiles) != len(batch.items):
-        raise ProtocolError(f"The engine answered {len(tiles)} tiles where {len(batch.items)} were sent.")
-    return [
-        TileRecord(
-            window,
-            TileState.DONE,
-            file=read_field(tile, "file", str),
-            bytes=read_field(tile, "bytes", int),
-            crc32=read_field(tile, "crc32", int),
-            seconds=seconds,
-            encoded_at=_now(),
-        )
-        for (window, _), tile in zip(batch.items, tiles)
-    ]
-
-
-def _now() -> str:
-    now = datetime.datetime.now(datetime.timezone.utc)
-    return now.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -12,6 +12,7 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import TypeVar
 
+from geo_sam2.error_frames import let_go
 from geo_sam2.errors import CancelledError
 from geo_sam2.runtime.engine_future import EngineFuture, EngineResult
 
@@ -72,6 +73,7 @@ def in_background(work: Callable[[], _T], name: str) -> Future[_T]:
         try:
             result = work()
         except BaseException as error:  # noqa: BLE001  the entry of a thread; raised again by the future
+            let_go(error)
             future.set_exception(error)
         else:
             future.set_result(result)

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from qgis.core import QgsProject, QgsVectorLayer, edit
 
-from geo_sam2.encoder import tile_pipeline
+from geo_sam2.encoder import engine_task
 from geo_sam2.encoder.encode_job import EncodeJob
 from geo_sam2.encoder.encode_report import EncodeReport
 from geo_sam2.encoder.encode_request import EncodeRequest, ModelChoice
@@ -362,7 +362,7 @@ def test_disk_that_fills_up_is_not_filled_to_the_last_byte(fake_engine, raster, 
         def disk_usage(_):
             return usage._replace(free=next(free))
 
-    monkeypatch.setattr(tile_pipeline, "shutil", Disk)
+    monkeypatch.setattr(engine_task, "shutil", Disk)
     text = refusal(raster)
     assert "is full: 1.0 MB are free" in text
     assert "goes on where it stopped" in text

@@ -3,14 +3,16 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import threading
+import weakref
 
 import numpy as np
 import pytest
 
-from geo_sam2.encoder import tile_pipeline
+from geo_sam2.encoder import engine_task
 from geo_sam2.encoder.live_encoder import LiveEncoder
 from geo_sam2.encoder.raster_source import GdalRasterSource
 from geo_sam2.encoder.store_turns import TURNS
@@ -414,14 +416,14 @@ def test_fault_of_ours_is_told_with_its_traceback(request_):
 
 def test_full_disk_is_told_and_resume_goes_on(engine, request_, folder, monkeypatch):
     free_bytes = [10**6]
-    usage = tile_pipeline.shutil.disk_usage
+    usage = engine_task.shutil.disk_usage
 
     class Disk:
         @staticmethod
         def disk_usage(path):
             return usage(path)._replace(free=free_bytes[0])
 
-    monkeypatch.setattr(tile_pipeline, "shutil", Disk)
+    monkeypatch.setattr(engine_task, "shutil", Disk)
     with live_encoder(request_, engine) as (encoder, listener):
         encoder.want(WINDOWS[:2])
         assert "is full: 1.0 MB are free" in str(listener.wait_for("failed"))
@@ -507,6 +509,27 @@ def test_raster_that_goes_away_marks_no_window_as_failed(engine, request_, raste
         assert "is no longer there" in str(error)
         wait_until(lambda: encoder.waiting == 5)
     assert counts(folder) == {"done": 1}
+
+
+def test_error_that_is_kept_keeps_no_raster_open(engine, request_, monkeypatch):
+    def broken(dataset, band, window):
+        datasets.append(weakref.ref(dataset))
+        raise RasterReadError("The block is damaged.")
+
+    datasets = []
+    gc.disable()
+    try:
+        with live_encoder(request_, engine) as (encoder, listener):
+            encoder.want(WINDOWS[:1])
+            listener.wait_for("went_idle")  # the raster has been sampled
+            monkeypatch.setitem(GdalRasterSource.read_values.__globals__, "_read_band", broken)
+            encoder.want(WINDOWS[1:3])
+            listener.wait_for("went_idle", 2)
+            assert "damaged" in str(encoder.problem_of(WINDOWS[1]))
+            wait_until(lambda: all(dataset() is None for dataset in datasets))
+    finally:
+        gc.enable()
+    assert len(datasets) == 2
 
 
 def test_raster_that_changed_between_two_clicks_is_noticed(engine, request_, raster, folder):

@@ -12,7 +12,8 @@ import weakref
 import numpy as np
 import pytest
 
-from geo_sam2.encoder.tile_pipeline import EngineTask, TilePipeline
+from geo_sam2.encoder.engine_task import EngineTask
+from geo_sam2.encoder.tile_pipeline import TilePipeline
 from geo_sam2.encoder.window_queue import WindowQueue
 from geo_sam2.errors import CancelledError, EngineDiedError, FeatureValueError, ProtocolError, StoreError
 from geo_sam2.runtime.engine_future import EngineFuture, EngineResult, Outcome
