@@ -66,6 +66,16 @@ def test_commands_cut_off_by_another_one_never_come_back():
     assert numbers(steps.clear()) == [1]
 
 
+def test_what_was_undone_before_a_new_object_is_forgotten():
+    steps = SavedSteps()
+    steps.add(step(1, 1))
+    steps.add(step(2, 2))
+    steps.follow(0, 2, always)
+    steps.add(step(3, 1))
+    assert steps.follow(2, 2, always) == ([], [])
+    assert steps.top(1).number == 3
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_any_course_of_events_agrees_with_a_stack_that_knows_its_commands(seed):
     rng = np.random.default_rng(seed)
