@@ -13,17 +13,14 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Optional, Union, cast
+from typing import Any, Optional, Union, cast
 
-from geo_sam2.engine.outline_rings import Outlines
-from geo_sam2.engine.protocol import read_field
 from geo_sam2.errors import (
     CancelledError,
     DamagedTileError,
     EngineError,
     EnvironmentMissingError,
     GeoSam2Error,
-    ProtocolError,
     StoreError,
 )
 from geo_sam2.feature_store import FeatureStore, TileRecord, TileState
@@ -32,38 +29,11 @@ from geo_sam2.runtime.engine_future import EngineFuture, EngineResult, Outcome
 from geo_sam2.segmentation.newest_wins import Finish, NewestWins
 from geo_sam2.segmentation.object_steps import TilePlan
 from geo_sam2.segmentation.shape_options import ShapeOptions
+from geo_sam2.segmentation.tile_answer import TileAnswer, TileAnswers, TileCandidate, read_answers
 from geo_sam2.tile_window import TileWindow
 
-
-class TileCandidate(NamedTuple):
-    """One of the masks that a tile's prompts may mean.
-
-    Attributes:
-        mask: 0 part, 1 object, 2 whole of a lone click; 0 where there is no choice.
-        predicted_iou: What the model thinks of the mask, 0 to 1.
-        stability: How little the mask changes with the threshold, 0 to 1.
-        outlines: Polygons in grid pixels, inside the window; may be none.
-    """
-
-    mask: int
-    predicted_iou: float
-    stability: float
-    outlines: Outlines
-
-
-@dataclass(frozen=True, eq=False)
-class TileAnswer:
-    """What was found of an object on one of its tiles.
-
-    Attributes:
-        window: The tile.
-        candidates: By mask: three of a lone click, else one; of a preview only the chosen one.
-        chosen: Index in ``candidates`` of the mask that the plan chose, or of the best.
-    """
-
-    window: TileWindow
-    candidates: tuple[TileCandidate, ...]
-    chosen: int
+# What whoever decodes needs.
+__all__ = ["InteractiveDecoder", "OnDone", "TileAnswer", "TileAnswers", "TileCandidate", "TileDamagedError"]
 
 
 class TileDamagedError(DamagedTileError):
@@ -83,7 +53,6 @@ class TileDamagedError(DamagedTileError):
         self.record = record
 
 
-TileAnswers = tuple[TileAnswer, ...]
 OnDone = Callable[[Union[TileAnswers, GeoSam2Error]], None]
 OnEnd = Callable[[Optional[GeoSam2Error]], None]
 
@@ -277,7 +246,7 @@ class InteractiveDecoder:
         on_end(None)
         result = future.result()
         if result.outcome is not Outcome.SUPERSEDED:
-            job.on_done(_read_answers(result, job.plan))
+            job.on_done(read_answers(result, job.plan))
 
 
 def _known_error(error: BaseException, records: Sequence[TileRecord]) -> GeoSam2Error:
@@ -290,47 +259,3 @@ def _known_error(error: BaseException, records: Sequence[TileRecord]) -> GeoSam2
     known = EngineError(f"The engine's answer was lost: {error}.", "Click again.")
     known.__cause__ = error
     return known
-
-
-def _read_answers(result: EngineResult, plan: TilePlan) -> TileAnswers | GeoSam2Error:
-    """Read the answer to a plan, or say that it is none."""
-    try:
-        return _answers(result, plan)
-    except (ProtocolError, KeyError, TypeError, ValueError) as error:
-        known = ProtocolError(f"The engine's answer cannot be read: {error}", "Click again.")
-        known.__cause__ = error
-        return known
-
-
-def _answers(result: EngineResult, plan: TilePlan) -> TileAnswers:
-    outlines = Outlines.from_arrays(**result.arrays)
-    objects = _read_records(result.fields, "objects")
-    if len(objects) != len(plan.tiles):
-        raise ProtocolError(f"{len(objects)} answers to {len(plan.tiles)} tiles.")
-    answers, first = [], 0
-    for tile, item in zip(plan.tiles, objects):
-        candidates = []
-        for candidate in _read_records(item, "candidates"):
-            end = first + read_field(candidate, "polygons", int)
-            if not first <= end <= len(outlines):
-                raise ProtocolError(f"Polygons {first} to {end} of {len(outlines)}.")
-            candidates.append(
-                TileCandidate(
-                    read_field(candidate, "mask", int),
-                    read_field(candidate, "predicted_iou", float),
-                    read_field(candidate, "stability", float),
-                    outlines.polygons_between(first, end),
-                )
-            )
-            first = end
-        masks = [candidate.mask for candidate in candidates]
-        chosen = masks.index(read_field(item, "chosen", int))
-        answers.append(TileAnswer(tile.window, tuple(candidates), chosen))
-    return tuple(answers)
-
-
-def _read_records(fields: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
-    records = read_field(fields, name, list)
-    if not all(isinstance(record, Mapping) for record in records):
-        raise ProtocolError(f"The field “{name}” does not hold records alone.")
-    return records
