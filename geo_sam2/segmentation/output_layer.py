@@ -270,16 +270,15 @@ class OutputLayer(QObject):
             )
         return True
 
-    def close(self) -> None:
-        """Let go of the layer; what is in its edit buffer stays there.
-
-        A session that was begun here and in which nothing was changed is ended.
-        """
+    def end_empty_session(self) -> None:
+        """End a session that was begun here and holds nothing; for when another layer is chosen."""
         layer = self.layer
-        if layer is None:
-            return
-        if self.is_session_ours and layer.isEditable() and not layer.isModified():
+        if layer is not None and self.is_session_ours and layer.isEditable() and not layer.isModified():
             layer.rollBack()
+
+    def close(self) -> None:
+        """Let go of the layer; what is in its edit buffer stays there, an empty session is ended."""
+        self.end_empty_session()
         self._watch.close()
 
     # Into the edit buffer

@@ -166,6 +166,16 @@ def test_layer_is_followed_while_another_one_is_chosen(outputs, layer, home, pro
     assert other.id() in left.read_text()
 
 
+def test_object_can_be_taken_back_after_another_layer_was_chosen_meanwhile(outputs, layer, project):
+    other = memory_layer()
+    project.addMapLayer(other)
+    outputs.of(layer).save(saved(square(500000, 4000000)))
+    outputs.of(other).save(saved(square(500000, 4000000)))
+    assert outputs.of(layer).undo_last()
+    assert rows(layer) == []
+    assert len(rows(other)) == 1
+
+
 def test_what_is_undone_and_redone_in_qgis_is_followed(outputs, layer, home, crashed):
     output = outputs.of(layer)
     for number in range(3):

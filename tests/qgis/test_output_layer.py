@@ -257,6 +257,20 @@ def test_closing_ends_an_empty_session_that_was_begun_here(output, layer):
     assert not layer.isEditable()
 
 
+def test_empty_session_is_ended_only_if_it_was_begun_here(output, layer):
+    output.save(saved(square(500000, 4000000)))
+    output.end_empty_session()
+    assert layer.isEditable()  # it holds an object
+    output.undo_last()
+    output.end_empty_session()
+    assert not layer.isEditable()
+    layer.startEditing()
+    output.end_empty_session()
+    assert layer.isEditable()
+    output.save(saved(square(500000, 4000000)))
+    assert output.undo_last()
+
+
 def test_closing_keeps_what_is_in_the_buffer(output, layer):
     output.save(saved(square(500000, 4000000)))
     output.close()
