@@ -53,7 +53,7 @@ class Imagery(QObject):
         self._project = project
         self._worker = worker
         self._layer: QgsRasterLayer | None = None
-        self._layer_id = ""
+        self._layer_id = self._layer_name = ""
         self._turn = 0
         self._found: list[FoundStore] = []
         self._offers: list[ResolutionOffer] = []
@@ -107,7 +107,7 @@ class Imagery(QObject):
         self.factor, self.model_id, self.is_looking = 1, settings.default_model(), False
         self._close_store()
         if layer is not None:
-            self._layer, self._layer_id = layer, layer.id()
+            self._layer, self._layer_id, self._layer_name = layer, layer.id(), layer.name()
             layer.willBeDeleted.connect(self._layer_goes)
             layer.dataSourceChanged.connect(self._source_changed)
             try:
@@ -328,7 +328,7 @@ class Imagery(QObject):
         self._layer, self._layer_id = None, ""
 
     def _layer_goes(self) -> None:
-        name = self._layer.name() if self._layer is not None else ""
+        name = self._layer_name  # the layer itself cannot be asked any more
         self.set_layer(None)
         self.failed.emit(
             GeoSam2Error(

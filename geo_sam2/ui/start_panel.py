@@ -46,8 +46,9 @@ class StartPanel(QWidget, _Form):
             combo.setLayer(None)
             # Names of layers are long, the dock is narrow.
             combo.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
-        self.rasterCombo.layerChanged.connect(lambda layer: self.raster_chosen.emit(layer))
-        self.outputCombo.layerChanged.connect(lambda layer: self.output_chosen.emit(layer))
+        # What a person chooses; where a layer is removed, its part of the dock says so by itself.
+        self.rasterCombo.activated.connect(lambda _: self.raster_chosen.emit(self.rasterCombo.currentLayer()))
+        self.outputCombo.activated.connect(lambda _: self.output_chosen.emit(self.outputCombo.currentLayer()))
         self._store_menu = QMenu(self)
         self.storeButton.setMenu(self._store_menu)
         self._make_output_menu()

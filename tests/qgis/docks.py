@@ -3,16 +3,26 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 
-from qgis.core import QgsCoordinateReferenceSystem, QgsPointXY, QgsProject, QgsRasterLayer, QgsRectangle
+from qgis.core import (
+    QgsCoordinateReferenceSystem,
+    QgsPointXY,
+    QgsProject,
+    QgsRasterLayer,
+    QgsRectangle,
+    QgsSettings,
+)
 from qgis.PyQt import sip
 from qgis.PyQt.QtCore import QElapsedTimer, QPoint
 from qgis.PyQt.QtTest import QTest
 from qgis.PyQt.QtWidgets import QApplication
 
 from geo_sam2 import engine_session
+from geo_sam2.runtime.folders import HOME_VARIABLE
 from geo_sam2.ui.controller import Controller
 from geo_sam2.ui.dock import GeoSam2Dock
 from tests.qgis.canvas_hand import Hand
@@ -135,9 +145,26 @@ class Scene:
 
 
 @contextmanager
+def own_home():
+    """Let settings, journals and prompts of other tests be of no effect, and leave none behind."""
+    before = os.environ.get(HOME_VARIABLE)
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ[HOME_VARIABLE] = folder
+        QgsSettings().remove("geo_sam2")
+        try:
+            yield Path(folder)
+        finally:
+            QgsSettings().remove("geo_sam2")
+            if before is None:
+                del os.environ[HOME_VARIABLE]
+            else:
+                os.environ[HOME_VARIABLE] = before
+
+
+@contextmanager
 def dock_scene(crs="EPSG:32612", engine=None):
     """Show a dock over the ground of ``scene_raster``; the engine is the session's by default."""
-    with canvas_shown(crs) as canvas:
+    with own_home(), canvas_shown(crs) as canvas:
         scene = Scene(canvas, engine or engine_session.client)
         try:
             scene.look_at(300, 200)

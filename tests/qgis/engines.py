@@ -17,7 +17,7 @@ def fake_engine_command(**variables):
     """Return the command that starts the fake engine on the Python of the tests.
 
     Args:
-        variables: ``journal``, ``seconds``, ``gate``, ``fail``, ``file_limit``: see there.
+        variables: ``journal``, ``seconds``, ``gate``, ``decode_gate``, ``fail``, ``file_limit``: see there.
     """
     environ = {f"FAKE_ENGINE_{name.upper()}": str(value) for name, value in variables.items()}
     return engine_command(

@@ -14,6 +14,7 @@ Run as ``python -I fake_engine.py [launcher options]``. Environment variables:
   window just before its tile is written
 - FAKE_ENGINE_SECONDS: how long a window takes
 - FAKE_ENGINE_GATE: the port of a test's gate, passed before each batch
+- FAKE_ENGINE_DECODE_GATE: the same, passed before each decode
 - FAKE_ENGINE_FAIL: ``<error>:<xoff>:<yoff>`` raises that error when it comes to this window
 - FAKE_ENGINE_FILE_LIMIT: bytes beyond which no file grows, as on a full disk
 """
@@ -97,9 +98,7 @@ def encode(message, context):
     store = FeatureStore.open(Path(message.fields["store"]))
     if model_info(Path(message.fields["model"]["checkpoint"])) != store.manifest.model:
         raise errors.ProtocolError("The store was made with another model.")
-    if "FAKE_ENGINE_GATE" in os.environ:
-        with socket.create_connection(("127.0.0.1", int(os.environ["FAKE_ENGINE_GATE"]))) as gate:
-            gate.recv(1)
+    _pass_gate("FAKE_ENGINE_GATE")
     context.serve_waiting()
     records = []
     for index, tile in enumerate(message.fields["tiles"]):
@@ -120,12 +119,17 @@ def encode(message, context):
         }
         content = pack_tile(store.manifest.uuid, window, arrays)
         name = window.file_name(tile.get("generation", 0))
-        path = store.tile_path(name)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path = store.new_tile_path(name)
         _journal(f"encode {window.xoff} {window.yoff}")
         write_atomically(path, content)
         records.append({"file": name, "bytes": len(content), "crc32": zlib.crc32(content)})
     return Message({"tiles": records, "seconds": time.monotonic() - started, "notes": []})
+
+
+def _pass_gate(variable):
+    if variable in os.environ:
+        with socket.create_connection(("127.0.0.1", int(os.environ[variable]))) as gate:
+            gate.recv(1)
 
 
 def _work(context):
@@ -141,6 +145,7 @@ def decode(message, _context):
     from geo_sam2.engine.outline_rings import Outlines
     from geo_sam2.engine.protocol import Message
 
+    _pass_gate("FAKE_ENGINE_DECODE_GATE")
     objects, outlines = [], []
     for item in message.fields["objects"]:
         step = _all_steps(item["steps"])
