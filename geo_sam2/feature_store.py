@@ -45,6 +45,7 @@ from geo_sam2.store_manifest import (
     TILES_NAME,
     StoreManifest,
     inside,
+    no_store,
     read_manifest,
     tile_path,
     write_manifest,
@@ -270,6 +271,19 @@ class FeatureStore:
             StoreError: The name is not one that this format gives, or leads out of the folder.
         """
         return tile_path(self.folder, name)
+
+    def new_tile_path(self, name: str) -> Path:
+        """Return the path for a tile file that is going to be written; its folder is made.
+
+        Raises:
+            StoreError: As ``tile_path``; or the store has been moved or deleted, and half of one
+                must not come to lie in its place.
+        """
+        path = self.tile_path(name)
+        if not (self.folder / MANIFEST_NAME).is_file():
+            raise no_store(self.folder)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
 
 
 def _refuse_occupied(folder: Path) -> None:

@@ -25,7 +25,15 @@ from geo_sam2.store_files import (
 )
 from geo_sam2.store_index import REBUILT, TileIndex, TileRecord, TileState, describe, put_records
 from geo_sam2.store_lock import WriterLock
-from geo_sam2.store_manifest import INDEX_NAME, StoreManifest, TileFileName, inside, tile_path
+from geo_sam2.store_manifest import (
+    INDEX_NAME,
+    MANIFEST_NAME,
+    StoreManifest,
+    TileFileName,
+    inside,
+    no_store,
+    tile_path,
+)
 from geo_sam2.store_sqlite import BUSY_TIMEOUT_S, use_rollback_journal, writing
 from geo_sam2.tile_window import TileWindow
 
@@ -190,6 +198,8 @@ class StoreWriter:
                 if is_rebuilt is not None:
                     describe(connection, REBUILT if is_rebuilt else "")
         except DamagedIndexError:
+            if not (self._folder / MANIFEST_NAME).is_file():
+                raise no_store(self._folder) from None
             write_index(self._path, self._manifest, self._records.values())
         self._unwritten.clear()
 

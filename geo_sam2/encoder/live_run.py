@@ -10,7 +10,8 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from geo_sam2.encoder.encode_input import EncodeInput
 from geo_sam2.encoder.encode_request import EncodeRequest
@@ -40,6 +41,7 @@ class LiveKnowledge:
         device: On which it runs, in words.
         precision: In which it runs.
         notes: What the engine does differently than asked.
+        folder: The store's; None before it is known. It stays, whatever else would be its place now.
         source: What the raster was found to be; None before it was sampled.
         store_uuid: Of the store that the listener knows.
         encoding: The window that the engine has.
@@ -51,6 +53,7 @@ class LiveKnowledge:
     device: str = ""
     precision: str = ""
     notes: tuple[str, ...] = ()
+    folder: Path | None = None
     source: SourceInfo | None = None
     store_uuid: str = ""
     encoding: TileWindow | None = None
@@ -81,7 +84,7 @@ class LiveRun:
         is_stopped: IsCancelled,
         is_wanted: IsCancelled,
     ) -> None:
-        self._request = request
+        self._request = replace(request, folder=request.folder or knowledge.folder)
         self._engine = engine
         self._queue = queue
         self._listener = listener
@@ -114,7 +117,7 @@ class LiveRun:
                 lambda: self._is_stopped() or not self._is_wanted(),
             )
             target.open(knowledge.source)
-            knowledge.source = target.info
+            knowledge.folder, knowledge.source = target.folder, target.info
             self._tell_opened(target.store)
             pipeline = target.pipeline(
                 self._queue,

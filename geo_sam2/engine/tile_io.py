@@ -49,8 +49,7 @@ def write_tile(store: FeatureStore, window: TileWindow, generation: int, feature
     arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
     content = pack_tile(store.manifest.uuid, window, arrays)
     file = window.file_name(generation)
-    path = store.tile_path(file)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path = store.new_tile_path(file)
     write_atomically(path, content)
     return WrittenTile(file, len(content), zlib.crc32(content))
 

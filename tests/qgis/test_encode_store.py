@@ -32,6 +32,7 @@ from tests.qgis.encode_runs import (
     write_raster,
 )
 from tests.qgis.engines import fake_engine_command, session_of
+from tests.qgis.read_only_folders import closable_folder
 from tests.unit.gates import Gate
 
 PATIENCE_S = 30
@@ -393,19 +394,10 @@ def test_disk_too_small_for_all_is_warned_of_before_the_first_tile(fake_engine, 
 
 @pytest.fixture
 def read_only(tmp_path):
-    """Return a folder that nobody can write to, root neither."""
+    """Return a folder and what closes it to writers."""
     folder = tmp_path / "read_only"
-    folder.mkdir()
-    mounted = subprocess.run(
-        ["/bin/mount", "--bind", folder, folder], capture_output=True, text=True, check=False
-    )
-    if mounted.returncode:
-        folder.chmod(0o555)
-        yield folder, lambda: folder.chmod(0o555)
-        folder.chmod(0o755)
-        return
-    yield folder, lambda: subprocess.run(["/bin/mount", "-o", "remount,ro,bind", folder], check=True)
-    subprocess.run(["/bin/umount", "--lazy", folder], check=True)
+    with closable_folder(folder) as close:
+        yield folder, close
 
 
 def test_read_only_folder(fake_engine, read_only, tmp_path, monkeypatch):

@@ -8,6 +8,7 @@ import os
 import signal
 import threading
 import weakref
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -30,6 +31,7 @@ from geo_sam2.feature_store import FeatureStore
 from tests.qgis.encode_runs import arrived, counts, encode, encoded_windows, noise, write_raster
 from tests.qgis.engines import fake_engine_command, session_of
 from tests.qgis.live_runs import PATIENCE_S, Listener, demo_request, live_encoder, wait_until
+from tests.qgis.read_only_folders import closable_folder
 from tests.unit.gates import Gate
 
 # 3 × 2 windows.
@@ -470,6 +472,52 @@ def test_folder_that_cannot_be_written_is_told(engine, request_, folder):
         folder.unlink()
         encoder.resume()
         listener.wait_for("went_idle")
+
+
+def test_store_on_a_medium_that_became_read_only_is_told(engine, tmp_path, raster):
+    place = tmp_path / "read_only"
+    with (
+        closable_folder(place) as close,
+        live_encoder(demo_request(raster, place / "store"), engine) as (
+            encoder,
+            listener,
+        ),
+    ):
+        encoder.want(WINDOWS[:1])
+        listener.wait_for("went_idle")
+        close()
+        encoder.want(WINDOWS[1:2])
+        assert "cannot be written" in str(listener.wait_for("failed"))
+        assert encoder.wanted() == WINDOWS[1:2]
+        assert counts(place / "store") == {"done": 1}
+
+
+def test_store_that_vanishes_under_a_tile_is_told_and_made_again(gated_engine, gate, request_, folder):
+    with live_encoder(request_, gated_engine) as (encoder, listener):
+        encoder.want(WINDOWS[:1])
+        gate.wait_until_reached()
+        folder.rename(folder.with_name("thrown_away"))
+        gate.open()
+        assert isinstance(listener.wait_for("failed"), StoreError)
+        encoder.resume()
+        pass_gate(gate)
+        listener.wait_for("went_idle")
+    first, second = listener.told("opened")
+    assert first.manifest.uuid != second.manifest.uuid
+    assert counts(folder) == {"done": 1}
+
+
+def test_store_stays_where_the_first_click_made_it(engine, raster, tmp_path):
+    request = replace(demo_request(raster, None), beside_raster=True)
+    with live_encoder(request, engine) as (encoder, listener):
+        encoder.want(WINDOWS[:1])
+        listener.wait_for("went_idle")
+        # By its name this would now be the store of another raster.
+        manifest = tmp_path / "lake.demo.geosam2" / "manifest.json"
+        manifest.write_text(manifest.read_text().replace("lake.tif", "pond.tif"))
+        encoder.want(WINDOWS[1:2])
+        listener.wait_for("went_idle", 2)
+    assert [path.name for path in tmp_path.glob("*.geosam2")] == ["lake.demo.geosam2"]
 
 
 def test_raster_that_is_not_there_is_told(engine, request_, raster):

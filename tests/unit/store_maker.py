@@ -42,8 +42,7 @@ def write_tile(store, window, generation, value=0.0):
     arrays = {name: np.full(shape, value, np.float16) for name, shape in shapes.items()}
     content = pack_tile(store.manifest.uuid, window, arrays)
     file = window.file_name(generation)
-    path = store.tile_path(file)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path = store.new_tile_path(file)
     write_atomically(path, content)
     return TileRecord(
         window, TileState.DONE, file, len(content), zlib.crc32(content), 0.5, "2026-11-22T17:20:00.000Z"

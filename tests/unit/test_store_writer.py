@@ -308,3 +308,12 @@ def test_index_of_a_crashed_editor_goes_back_to_a_rollback_journal(store, window
         pass
     assert (store.folder / "tiles.gpkg").read_bytes()[18:20] == b"\x01\x01"
     assert store.index.counts()[TileState.PENDING] == 6
+
+
+def test_store_that_was_deleted_under_its_writer_is_not_half_made_again(store, windows):
+    with pytest.raises(StoreError, match="no feature store"), store.writer() as writer:
+        shutil.rmtree(store.folder)
+        with pytest.raises(StoreError, match="no feature store"):
+            write_tile(store, windows[0], writer.next_generation(windows[0]))
+        writer.record([TileRecord(windows[0], TileState.EMPTY)])
+    assert not store.folder.exists()
