@@ -113,7 +113,7 @@ def find_layer_stores(facts: LayerFacts, more_folders: Iterable[Path] = ()) -> l
         more_folders: Other folders to look into.
 
     Returns:
-        The one with most tiles first. None for a raster that cannot be opened.
+        The one with most tiles first; nothing for a raster that cannot be opened.
     """
     try:
         native = layer_grid(facts)
