@@ -181,14 +181,14 @@ class ObjectSaving(QObject):
             self._open(item)
 
     def _open(self, item: ReopenedObject) -> None:
-        self._prompting.finish()
-        if self._before is None:
-            self._before = (self._prompting.shape, self._classes.index)
-        self._saving.correct(item.fid)
+        self._prompting.finish()  # ends a correction before this one
+        before = (self._prompting.shape, self._classes.index)
         if item.class_name:
             self._classes.choose_by_name(item.class_name)
         self._prompting.set_shape(item.shape)
         self._prompting.restore(item.state)
+        self._saving.correct(item.fid)
+        self._before = before
         self._last_state = self._prompting.session.state
         self.reopened.emit()
 

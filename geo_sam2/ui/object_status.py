@@ -140,4 +140,4 @@ def _area_text(area_m2: float) -> str:
         return f"{area_m2 / 1e6:.3g} km²"
     if area_m2 >= 1e4:
         return f"{area_m2 / 1e4:.3g} ha"
-    return f"{area_m2:.3g} m²"
+    return f"{area_m2:.0f} m²" if area_m2 >= 100 else f"{area_m2:.3g} m²"
