@@ -59,9 +59,9 @@ def qgis(start_qgis):
 def pytest_runtest_makereport(item, call):
     """Keep what is on the screen, and what QGIS printed, when a test fails."""
     report = yield
-    if report.failed and "screen" in item.funcargs:
+    if report.failed and call.when == "call" and "screen" in item.funcargs:
         name = item.name.replace("/", "_")[:100]
-        item.funcargs["screen"].picture(FAILURES / f"{name}.{call.when}.png")
+        item.funcargs["screen"].picture(FAILURES / f"{name}.png")
         if "qgis" in item.funcargs:
-            shutil.copy(item.funcargs["qgis"].log, FAILURES / f"{name}.{call.when}.log")
+            shutil.copy(item.funcargs["qgis"].log, FAILURES / f"{name}.log")
     return report

@@ -9,10 +9,11 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from tests.desktop import processes
@@ -24,8 +25,8 @@ _START_PATIENCE_S = 120.0
 # A question waits for the thread of the widgets, which may be starting a plugin or drawing a map.
 _ANSWER_PATIENCE_S = 60.0
 _REST_S = 0.8
-# Would show QGIS a user's settings, or another GDAL's data.
-_OTHERS = ("GDAL_", "OGR_", "PROJ_", "QGIS_", "QT_", "XDG_", "OMP_", "MALLOC_")
+# Would show QGIS a user's settings, another GDAL's data, or another Python's packages.
+_OTHERS = ("PYTHON", "GDAL_", "OGR_", "PROJ_", "QGIS_", "QT_", "XDG_", "OMP_", "MALLOC_")
 _PROFILE = """\
 [PythonPlugins]
 geo_sam2=true
@@ -39,6 +40,7 @@ news-feed\\disabled=true
 
 [app]
 news-feed\\disabled=true
+askToSaveMemoryLayers=false
 
 [core]
 NewsFeed\\httpsfeedqgisorg\\disabled=true
@@ -109,6 +111,7 @@ class DesktopQgis:
             self._socket.sendall(question.encode() + b"\n")
             line = self._lines.readline()
         except OSError as error:
+            self._ask_where_it_hangs()
             raise RuntimeError(f"QGIS does not answer {function}:\n{self._last_words()}") from error
         if not line:
             raise RuntimeError(f"QGIS ended before {function}:\n{self._last_words()}")
@@ -137,6 +140,27 @@ class DesktopQgis:
             if time.monotonic() > deadline:
                 raise AssertionError(f"{function} {arguments} was still {answer!r} after {timeout_s} s")
             time.sleep(0.03)
+
+    def wait_for_engine(self, timeout_s: float = 60.0) -> list[int]:
+        """Wait until QGIS has started an engine, and return it; they are two for a moment at most."""
+        self.wait_until(lambda: bool(self.engines), "an engine runs", timeout_s)
+        return self.engines
+
+    @staticmethod
+    def wait_until(is_so: Callable[[], bool], what: str, timeout_s: float = 60.0) -> None:
+        """Wait for something outside QGIS.
+
+        Raises:
+            AssertionError: It does not come about.
+        """
+        deadline = time.monotonic() + timeout_s
+        while not is_so():
+            assert time.monotonic() < deadline, f"Not after {timeout_s} s: {what}"
+            time.sleep(0.03)
+
+    def wait_until_ended(self, pids: list[int]) -> None:
+        """Wait until processes have ended."""
+        self.wait_until(lambda: not any(map(processes.is_running, pids)), f"{pids} have ended")
 
     def wait_for_map(self, timeout_s: float = 60.0) -> None:
         """Wait until the canvas is drawn and stays where it is.
@@ -180,8 +204,8 @@ class DesktopQgis:
 
     @property
     def engines(self) -> list[int]:
-        """The processes that QGIS has started and that still run."""
-        return processes.children(self.process.pid)
+        """The engine processes that QGIS has started and that still run."""
+        return [pid for pid in processes.children(self.process.pid) if _is_engine(pid)]
 
     def leave(self, patience_s: float = 30.0) -> None:
         """End QGIS as from its menu, and wait until it has ended."""
@@ -203,8 +227,8 @@ class DesktopQgis:
 
     def _environment(self, channel: Path) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(_OTHERS)}
-        if "QGIS_PREFIX_PATH" in os.environ:
-            kept["QGIS_PREFIX_PATH"] = os.environ["QGIS_PREFIX_PATH"]
+        if "QGIS_PREFIX_PATH" in os.environ:  # by scripts/with_qgis.sh, together with the other
+            kept.update({name: os.environ[name] for name in ("QGIS_PREFIX_PATH", "PYTHONPATH")})
         places = {}
         for name in ("config", "data", "cache", "runtime"):
             place = self.folder / "user" / name
@@ -244,15 +268,27 @@ class DesktopQgis:
             self._socket.close()
             self._socket = None
 
+    def _ask_where_it_hangs(self) -> None:
+        """Have QGIS print what its threads are doing."""
+        if self.process.poll() is None:
+            os.kill(self.process.pid, signal.SIGUSR1)
+            time.sleep(1)
+
     def _last_words(self) -> str:
         return self.log.read_text(errors="replace")[-4000:]
 
 
+def _is_engine(pid: int) -> bool:
+    try:
+        return b"launcher.py" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
 def _prepare_home(home: Path) -> None:
-    """Make a home folder with the checkout's environment in it, and a journal and models of its own."""
-    if home.exists():
-        return
+    """Put the checkout's environment into a home folder, whose journal and models are its own."""
     source = Path(os.environ.get("GEO_SAM2_HOME") or ROOT / ".environment")
-    home.mkdir()
-    shutil.copy(source / "environment.json", home)
-    (home / "env").symlink_to(source / "env")
+    home.mkdir(exist_ok=True)
+    if not (home / "env").exists():
+        shutil.copy(source / "environment.json", home)
+        (home / "env").symlink_to(source / "env")

@@ -72,6 +72,15 @@ class Screen:
             self._do("mousemove", *_whole(place), "sleep", 0.01)
         self._do("mouseup", button)
 
+    def glide(self, places: Sequence[Sequence[float]], per_second: float) -> float:
+        """Move the pointer through places, so many of them per second; return the seconds that it took."""
+        steps: list[object] = []
+        for place in places:
+            steps += ["mousemove", *_whole(place), "sleep", f"{1 / per_second:.5f}"]
+        started = time.perf_counter()
+        self._do(*steps)
+        return time.perf_counter() - started
+
     def turn_wheel(self, place: Sequence[float], steps: int, modifier: str | None = None) -> None:
         """Turn the wheel at (x, y): away from the user for positive steps."""
         held = (["keydown", modifier], ["keyup", modifier]) if modifier else ([], [])

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from qgis.core import Qgis, QgsProject, QgsRasterLayer, QgsRectangle, QgsVectorLayer
 from qgis.PyQt.QtCore import QTimer
+from qgis.PyQt.QtWidgets import QDockWidget
 from qgis.utils import iface, plugins
 
 from geo_sam2 import engine_session
@@ -32,6 +33,13 @@ def is_ready() -> bool:
 def maximise() -> None:
     """Fill the screen with the window, so that pictures are alike."""
     iface.mainWindow().showMaximized()
+
+
+def tidy() -> None:
+    """Close what pictures of the dock do not need: QGIS's browser."""
+    for dock in iface.mainWindow().findChildren(QDockWidget):
+        if dock.objectName() in ("Browser", "Browser2"):
+            dock.close()
 
 
 def add_raster(path: str) -> str:
