@@ -45,12 +45,10 @@ class Controller(QObject):
     Signals:
         changed: A ``DockView`` to draw.
         message: Text, hint and ``Level`` for the message bar.
-        output_path_needed: The dock should ask where a new layer goes.
     """
 
     changed = pyqtSignal(object)
     message = pyqtSignal(str, str, object)
-    output_path_needed = pyqtSignal()
 
     def __init__(
         self,

@@ -9,7 +9,7 @@ from qgis.PyQt.QtCore import QSignalBlocker, pyqtSignal
 from qgis.PyQt.QtWidgets import QWidget
 
 from geo_sam2.ui.dock_view import SwitchesView
-from geo_sam2.ui.forms import form
+from geo_sam2.ui.forms import form, name_arrow
 
 _Form = form("display_panel")
 
@@ -36,6 +36,7 @@ class DisplayPanel(QWidget, _Form):
         self.resetButton.clicked.connect(self.reset_requested)
         self.groupBox.setSettingGroup("geo_sam2/display")
         self.groupBox.setCollapsed(True)
+        name_arrow(self.groupBox, self.tr("Show or hide what is drawn on the map"))
 
     def show_view(self, switches: SwitchesView) -> None:
         """Draw the switches."""

@@ -20,7 +20,7 @@ from geo_sam2.icon_files import icon
 from geo_sam2.store_place import SUFFIX
 from geo_sam2.ui import dock_settings
 from geo_sam2.ui.dock_view import DockView, Mend
-from geo_sam2.ui.forms import form
+from geo_sam2.ui.forms import form, show_text
 from geo_sam2.ui.style_dialog import StyleDialog
 
 if TYPE_CHECKING:
@@ -113,7 +113,6 @@ class GeoSam2Dock(QgsDockWidget):
         panel.class_removed.connect(controller.classes.remove)
         panel.class_renamed.connect(controller.classes.rename)
         panel.class_recoloured.connect(controller.classes.recolour)
-        controller.output_path_needed.connect(self._new_output)
 
     def show_view(self, view: DockView) -> None:
         """Draw a new view."""
@@ -124,8 +123,7 @@ class GeoSam2Dock(QgsDockWidget):
         contents.outputPanel.show_view(view.output)
         contents.shapePanel.show_view(view.shape, view.imagery.pixel_m)
         contents.displayPanel.show_view(view.switches)
-        contents.hintLabel.setText(view.hint)
-        contents.hintLabel.setVisible(bool(view.hint))
+        show_text(contents.hintLabel, view.hint)
 
     # Questions
 
@@ -181,7 +179,6 @@ class GeoSam2Dock(QgsDockWidget):
         notice = self._controller.view().notice
         questions = {
             Mend.ADD_RASTER: self._add_raster,
-            Mend.OPEN_STORE: self._open_store,
             Mend.NEW_OUTPUT: self._new_output,
         }
         if notice is not None and notice.mend in questions:

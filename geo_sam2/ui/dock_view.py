@@ -27,12 +27,9 @@ class Mend(enum.Enum):
 
     ADD_RASTER = "add a raster"
     COPY_INSTALL_COMMAND = "copy the command that installs the engine"
-    LOOK_AGAIN = "look again"
-    OPEN_STORE = "open a store"
     ENCODE_VIEW = "encode the view"
     SEGMENT = "take the segment tool"
     START_ENGINE = "start the engine again"
-    TRY_AGAIN = "ask for the object again"
     RESUME = "go on with encoding"
     NEW_OUTPUT = "make an output layer"
     RESTORE_JOURNAL = "bring objects back"
@@ -208,7 +205,6 @@ class OutputView:
 
     Attributes:
         layer_id: Id of the layer; empty without one.
-        new_layer: Where the next accept would make a layer; empty where it would ask.
         text: A line such as “12 objects, 3 not yet committed”.
         problem: Why the layer cannot be saved into; empty if it can.
         can_undo: An object accepted here can be taken back.
@@ -219,7 +215,6 @@ class OutputView:
     """
 
     layer_id: str = ""
-    new_layer: str = ""
     text: str = ""
     problem: str = ""
     can_undo: bool = False

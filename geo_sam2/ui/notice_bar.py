@@ -10,7 +10,7 @@ from qgis.PyQt.QtGui import QPalette
 from qgis.PyQt.QtWidgets import QStyle, QWidget
 
 from geo_sam2.ui.dock_view import Level, Notice
-from geo_sam2.ui.forms import form
+from geo_sam2.ui.forms import form, show_text
 
 _Form = form("notice_bar")
 
@@ -48,7 +48,7 @@ class NoticeBar(QWidget, _Form):
             return
         size = self.style().pixelMetric(QStyle.PixelMetric.PM_SmallIconSize)
         self.iconLabel.setPixmap(QgsApplication.getThemeIcon(_ICONS[notice.level]).pixmap(size, size))
-        self.textLabel.setText(f"{notice.text} {notice.hint}".strip())
+        show_text(self.textLabel, f"{notice.text} {notice.hint}".strip())
         for button, text in ((self.mendButton, notice.button), (self.secondButton, notice.second)):
             button.setText(text)
             button.setVisible(bool(text))

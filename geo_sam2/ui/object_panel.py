@@ -11,7 +11,7 @@ from qgis.PyQt.QtCore import pyqtSignal
 from qgis.PyQt.QtWidgets import QSizePolicy, QToolButton, QWidget
 
 from geo_sam2.ui.dock_view import ObjectView
-from geo_sam2.ui.forms import form, set_icon
+from geo_sam2.ui.forms import form, set_icon, show_text
 
 _Form = form("object_panel")
 
@@ -46,6 +46,8 @@ class ObjectPanel(QWidget, _Form):
         for place, button in enumerate(self._candidates):
             # Three of them fit into the narrowest dock.
             button.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+            button.setText("\n")
+            button.setMinimumHeight(button.sizeHint().height())
             button.clicked.connect(lambda _, place=place: self._choose(place))
         set_icon(self.segmentButton, "geo_sam2")
         set_icon(self.reopenButton, "reopen")
@@ -71,8 +73,7 @@ class ObjectPanel(QWidget, _Form):
             button.setEnabled(view.can_segment)
             button.setChecked(kind == view.prompt_kind)
         self._show_candidates(view)
-        self.statusLabel.setText(view.status)
-        self.statusLabel.setVisible(bool(view.status))
+        show_text(self.statusLabel, view.status)
         self.acceptButton.setEnabled(view.can_accept)
         self.acceptButton.setText(self.tr("&Update") if view.is_reopened else self.tr("&Accept"))
         self.clearButton.setEnabled(view.is_open)

@@ -7,6 +7,8 @@ of how either of them works. Main thread.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from qgis.core import QgsCoordinateReferenceSystem, QgsPointXY, QgsProject
 from qgis.PyQt.QtCore import QObject, pyqtSignal
 
@@ -125,8 +127,9 @@ class ObjectSaving(QObject):
         facts = self._imagery.facts
         raster = facts.file if facts is not None else ""
         layer = self._saving.create(self._saving.proposed_path(raster), crs, self._classes.classes)
-        source = layer.source().partition("|")[0]
-        self.told.emit(self.tr("Objects are saved into the new layer {path}.").format(path=source))
+        path = Path(layer.source().partition("|")[0])
+        text = self.tr("Saved into the new layer {name} in {folder}.")
+        self.told.emit(text.format(name=path.name, folder=path.parent))
 
     # Correct
 

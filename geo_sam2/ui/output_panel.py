@@ -12,7 +12,7 @@ from qgis.PyQt.QtGui import QColor, QIcon, QPixmap
 from qgis.PyQt.QtWidgets import QListWidgetItem, QWidget
 
 from geo_sam2.ui.dock_view import ClassView, OutputView
-from geo_sam2.ui.forms import form, set_icon
+from geo_sam2.ui.forms import form, set_icon, show_text
 
 _Form = form("output_panel")
 _VISIBLE_CLASSES = 6
@@ -55,7 +55,7 @@ class OutputPanel(QWidget, _Form):
         if view == self._shown:
             return
         before, self._shown = self._shown, view
-        self.savedLabel.setText(view.text)
+        show_text(self.savedLabel, view.text or self.tr("Nothing saved yet."))
         self.undoSavedButton.setEnabled(view.can_undo)
         self.commitButton.setVisible(view.can_commit)
         self.zoomButton.setEnabled(view.can_zoom)

@@ -167,11 +167,19 @@ class Saving(QObject):
     def extent(self) -> QgsRectangle | None:
         """Return the extent of the features, edits included, in the CRS of the layer; None without any."""
         layer = self.layer
-        if layer is None or not layer.featureCount():
+        if layer is None:
             return None
-        layer.updateExtents()
-        extent = layer.extent()
-        return None if extent.isNull() else extent
+        # Not the layer's own extent: it forgets what is in the edit buffer until it is asked twice.
+        extent = QgsRectangle()
+        extent.setMinimal()
+        if layer.dataProvider().featureCount():
+            extent.combineExtentWith(layer.dataProvider().extent())
+        buffer = layer.editBuffer()
+        if buffer is not None:
+            added = [feature.geometry() for feature in buffer.addedFeatures().values()]
+            for geometry in (*added, *buffer.changedGeometries().values()):
+                extent.combineExtentWith(geometry.boundingBox())
+        return None if extent.xMinimum() > extent.xMaximum() else extent
 
     def text(self) -> str:
         """Return a line about what was saved."""

@@ -9,7 +9,7 @@ from qgis.PyQt.QtCore import QSignalBlocker, pyqtSignal
 from qgis.PyQt.QtWidgets import QWidget
 
 from geo_sam2.segmentation.shape_options import ShapeOptions
-from geo_sam2.ui.forms import form
+from geo_sam2.ui.forms import form, let_shrink, name_arrow
 
 _Form = form("shape_panel")
 
@@ -24,6 +24,7 @@ class ShapePanel(QWidget, _Form):
         self.setupUi(self)
         self.styleCombo.addItem(self.tr("Smooth"), "smooth")
         self.styleCombo.addItem(self.tr("Along pixels"), "pixel")
+        let_shrink(self.styleCombo)
         self._numbers = {
             "threshold": self.thresholdSpin,
             "simplify_px": self.simplifySpin,
@@ -42,6 +43,7 @@ class ShapePanel(QWidget, _Form):
         # Its own keys: QGIS would keep the state under the title, which is translated.
         self.groupBox.setSettingGroup("geo_sam2/shape")
         self.groupBox.setCollapsed(True)
+        name_arrow(self.groupBox, self.tr("Show or hide the options of the outline"))
 
     def show_view(self, shape: ShapeOptions, pixel_m: float | None) -> None:
         """Show options; ``pixel_m`` is the side of a pixel on the ground, None where unknown."""

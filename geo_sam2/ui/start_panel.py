@@ -10,10 +10,10 @@ from __future__ import annotations
 from qgis.core import QgsMapLayer, QgsMapLayerProxyModel, QgsProject
 from qgis.gui import QgsMapLayerComboBox
 from qgis.PyQt.QtCore import QSignalBlocker, Qt, pyqtSignal
-from qgis.PyQt.QtWidgets import QAction, QActionGroup, QComboBox, QMenu, QSizePolicy, QWidget
+from qgis.PyQt.QtWidgets import QAction, QActionGroup, QComboBox, QMenu, QWidget
 
 from geo_sam2.ui.dock_view import DockView, EncodingView, ImageryView, OutputView
-from geo_sam2.ui.forms import form
+from geo_sam2.ui.forms import form, let_shrink, show_text
 
 _Form = form("start_panel")
 
@@ -39,13 +39,13 @@ class StartPanel(QWidget, _Form):
         self.setupUi(self)
         for combo, layers, empty in (
             (self.rasterCombo, QgsMapLayerProxyModel.RasterLayer, self.tr("Choose an image")),
-            (self.outputCombo, QgsMapLayerProxyModel.PolygonLayer, self.tr("New layer beside the image")),
+            (self.outputCombo, QgsMapLayerProxyModel.PolygonLayer, self.tr("New layer")),
         ):
             combo.setFilters(layers)
             combo.setAllowEmptyLayer(True, empty)
             combo.setLayer(None)
-            # Names of layers are long, the dock is narrow.
-            combo.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        for combo in (self.rasterCombo, self.outputCombo, self.modelCombo, self.resolutionCombo):
+            let_shrink(combo)
         # What a person chooses; where a layer is removed, its part of the dock says so by itself.
         self.rasterCombo.activated.connect(lambda _: self.raster_chosen.emit(self.rasterCombo.currentLayer()))
         self.outputCombo.activated.connect(lambda _: self.output_chosen.emit(self.outputCombo.currentLayer()))
@@ -72,12 +72,11 @@ class StartPanel(QWidget, _Form):
             self._show_encoding(view.encoding, has_grid=view.encoding.can_encode)
         if before[2] != view.output:
             _select(self.outputCombo, view.output.layer_id)
-            self.outputNote.setText(view.output.problem)
-            self.outputNote.setVisible(bool(view.output.problem))
+            show_text(self.outputNote, view.output.problem)
 
     def _show_imagery(self, imagery: ImageryView) -> None:
         _select(self.rasterCombo, imagery.raster_id)
-        self.featuresLabel.setText(imagery.features or self.tr("None yet"))
+        show_text(self.featuresLabel, imagery.features or self.tr("None yet"))
         self.featuresLabel.setToolTip(imagery.tooltip)
         self._fill_store_menu(imagery)
         self.newStoreBox.setVisible(imagery.is_new_store)
@@ -107,7 +106,7 @@ class StartPanel(QWidget, _Form):
         # A bar without an end, as long as nobody knows how many tiles there will be.
         self.progressBar.setRange(0, encoding.total)
         self.progressBar.setValue(encoding.done)
-        self.progressLabel.setText(encoding.text)
+        show_text(self.progressLabel, encoding.text)
 
     def _fill_store_menu(self, imagery: ImageryView) -> None:
         self._store_menu.clear()
