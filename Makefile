@@ -20,7 +20,7 @@ QGIS ?=
 qgis_folder = $(if $(QGIS),build/qgis-$(QGIS))
 qgis_python = $(if $(QGIS),scripts/with_qgis.sh $(qgis_folder)) $(VENV)/bin/python
 
-.PHONY: help setup demo test test-unit test-qgis test-desktop test-engine test-install lint format bench evaluate-demo clean
+.PHONY: help setup demo test test-unit test-qgis test-desktop test-engine test-install lint format screenshots bench evaluate-demo clean
 
 help:  ## Say what can be made
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile
@@ -55,6 +55,9 @@ lint: $(LINT_VENV)/ready  ## Check style and types
 format: $(LINT_VENV)/ready  ## Put the code into shape
 	$(LINT_VENV)/bin/ruff check --fix .
 	$(LINT_VENV)/bin/ruff format .
+
+screenshots: $(VENV)/ready $(ENVIRONMENT)/interpreter  ## Take the pictures of the dock in docs/
+	$(VENV)/bin/python scripts/take_screenshots.py
 
 bench: $(ENGINE_PACKAGES)/ready $(VENV)/ready  ## Measure speed and memory; writes benchmarks/results.json
 	$(in_engine) -m benchmarks

@@ -105,6 +105,31 @@ def run_memory(folder: Path) -> None:
     add_results(encode_memory.measure(folder))
 
 
+def run_dock(folder: Path) -> None:
+    """Measure clicks and hovers in the dock of the real QGIS."""
+    from benchmarks import dock_clicks, dock_hover
+    from benchmarks.dock_desktop import desk
+
+    with desk(folder, columns=6) as place:
+        with place.qgis() as qgis:
+            unencoded = dock_clicks.unencoded_seconds(place, qgis)
+            store = Path(qgis.ask("dock:part", path="imagery.store"))
+        # Another QGIS, whose engine has none of the tiles prepared.
+        with place.qgis() as qgis:
+            cold = dock_clicks.cold_seconds(place, qgis)
+            bare = dock_clicks.bare_decode(store)
+            warm = dock_clicks.warm_seconds(place, qgis, bare)
+            add_results(dock_clicks.figures(unencoded, cold, warm))
+            add_results(dock_hover.measure(place, qgis, bare))
+
+
+def run_objects(folder: Path) -> None:
+    """Measure five hundred objects in a row."""
+    from benchmarks import dock_objects
+
+    add_results(dock_objects.measure(folder))
+
+
 PARTS = {
     "decode": run_decode,
     "encode": run_encode,
@@ -113,6 +138,8 @@ PARTS = {
     "prompts": run_prompts,
     "job": run_job,
     "memory": run_memory,
+    "dock": run_dock,
+    "objects": run_objects,
 }
 
 

@@ -8,11 +8,12 @@ import enum
 from pathlib import Path
 
 from qgis.core import QgsProject, QgsVectorLayer
-from qgis.PyQt.QtWidgets import QDockWidget, QWidget
+from qgis.PyQt.QtWidgets import QCheckBox, QDockWidget, QWidget
 from qgis.utils import iface
 
 # Nothing of the plugin is imported: once it is reloaded, it has other classes of the same names.
 OBJECT_NAME = "GeoSam2Dock"
+_HOVER_Z = 60.0
 
 
 def dock() -> QDockWidget:
@@ -91,7 +92,12 @@ def object_outline() -> str:
 
 def hover_is_shown() -> bool:
     """Return whether there is an outline under the pointer."""
-    return dock()._controller._overlay._hover_item.isVisible()
+    items = iface.mapCanvas().scene().items()
+    return any(item.isVisible() for item in items if _is_outline(item) and item.zValue() == _HOVER_Z)
+
+
+def _is_outline(item: object) -> bool:
+    return type(item).__name__ == "OutlineItem"
 
 
 def has_settled(count: int) -> bool:
@@ -100,11 +106,9 @@ def has_settled(count: int) -> bool:
     return encoding.is_running and count <= encoding.done < encoding.total
 
 
-def show_tiles() -> None:
-    """Switch the tile grid on, by its box in the dock."""
-    check = dock().contents.displayPanel.tilesCheck
-    if not check.isChecked():
-        check.click()
+def show_tiles(is_on: bool) -> None:
+    """Switch the tile grid on or off, by its box in the dock."""
+    _set(dock().contents.displayPanel.tilesCheck, is_on)
 
 
 def scroll_to(name: str) -> None:
@@ -115,7 +119,10 @@ def scroll_to(name: str) -> None:
 
 def set_preview(is_on: bool) -> None:
     """Switch the preview under the pointer on or off, by its box in the dock."""
-    check = dock().contents.displayPanel.previewCheck
+    _set(dock().contents.displayPanel.previewCheck, is_on)
+
+
+def _set(check: QCheckBox, is_on: bool) -> None:
     if check.isChecked() != is_on:
         check.click()
 
