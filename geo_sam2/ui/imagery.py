@@ -133,9 +133,12 @@ class Imagery(QObject):
 
     def new_store(self) -> None:
         """Leave the open store, in order to make another one of the raster."""
-        if self.facts is not None:
+        facts = self.facts
+        if facts is not None:
             self._turn += 1
             self._close_store()
+            # What was encoded since it was opened counts in the menu.
+            self._ask(lambda: find_layer_stores(facts), self._take_stores)
             self.changed.emit()
 
     def choose_model(self, model_id: str) -> None:
@@ -213,17 +216,18 @@ class Imagery(QObject):
         return model_id
 
     def _store_text(self, found: FoundStore) -> str:
+        store = self.store
+        is_open = store is not None and store.folder == found.folder
         return self.tr("{model}, {resolution}: {done} of {total} tiles").format(
             model=self._model_text(found.model_id),
             resolution=found.gsd_text,
-            done=found.done,
+            done=store.done if is_open else found.done,
             total=found.total,
         )
 
     def _offer_text(self, offer: ResolutionOffer) -> str:
-        text = self.tr("{resolution} · {tiles} tiles · {size}").format(
-            resolution=offer.gsd_text, tiles=offer.tiles, size=size_text(offer.bytes)
-        )
+        tiles = self.tr("1 tile") if offer.tiles == 1 else self.tr("{count} tiles").format(count=offer.tiles)
+        text = f"{offer.gsd_text} · {tiles} · {size_text(offer.bytes)}"
         return text if offer.seconds is None else f"{text} · {duration_text(offer.seconds)}"
 
     def _models(self) -> tuple[dock_view.ModelOffer, ...]:
@@ -273,6 +277,9 @@ class Imagery(QObject):
         self._found, self._offers = found, offered
         if store is not None:
             self._set_store(store)
+
+    def _take_stores(self, found: list[FoundStore]) -> None:
+        self._found = found
 
     def _take_offers(self, offered: list[ResolutionOffer]) -> None:
         self._offers = offered

@@ -67,6 +67,7 @@ class Scene:
         self.dock.opened.connect(lambda: self.controller.set_shown(True))
         self.dock.closed.connect(lambda: self.controller.set_shown(False))
         self.hand = Hand(canvas)
+        self.clicks = 0
 
     def open(self):
         """Show the dock."""
@@ -123,8 +124,10 @@ class Scene:
         return QPoint(round(place.x()), round(place.y()))
 
     def click(self, square, *arguments):
-        """Click into the middle of a square of the raster."""
-        place = self.at((square[0] + square[2]) / 2, (square[1] + square[3]) / 2)
+        """Click into a square of the raster, near its middle; twice into the same one is no double-click."""
+        self.clicks += 1
+        beside = 2 * QApplication.startDragDistance() * (self.clicks % 2)
+        place = self.at((square[0] + square[2]) / 2 + beside, (square[1] + square[3]) / 2)
         self.hand.click(place.x(), place.y(), *arguments)
 
     def wait_for_outline(self):

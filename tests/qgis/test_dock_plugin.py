@@ -106,6 +106,7 @@ class Opened(Scene):
         from tests.qgis.canvas_hand import Hand
 
         self.hand = Hand(iface.canvas)
+        self.clicks = 0
 
 
 def delete_later():
