@@ -163,12 +163,14 @@ class PromptItem(QgsMapCanvasItem):
             dx, dy = self._dragged[1:] if self._dragged and self._dragged[0] == prompt.id else (0.0, 0.0)
             if prompt.kind == BOX:
                 path = transform.map(prompt.geometry.constGet().asQPainterPath().translated(dx, dy))
+                bounds = path.controlPointRect()
             else:
                 point = prompt.geometry.asPoint()
                 path = QPainterPath(transform.map(QPointF(point.x() + dx, point.y() + dy)))
+                # Not the path's own: to Qt one of a single point has none.
+                bounds = QRectF(path.currentPosition(), path.currentPosition())
             self._paths[prompt.id] = path
             corner = QPointF(margin, margin)
-            bounds = path.controlPointRect()
             self._bounds |= QRectF(bounds.topLeft() - corner, bounds.bottomRight() + corner)
         self.setVisible(bool(self._prompts))
         self.update()

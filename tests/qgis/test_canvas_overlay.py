@@ -24,6 +24,7 @@ from geo_sam2.ui.outline_item import OutlineItem
 from geo_sam2.ui.overlay import Overlay, ShownPrompt
 from geo_sam2.ui.overlay_style import MARKER_SHAPES, OverlayStyle, halo_of
 from geo_sam2.ui.prompt_cursor import PromptKind, prompt_cursor
+from geo_sam2.ui.prompt_item import PromptItem
 from tests.qgis.canvases import HEIGHT, UTM, WIDTH, canvas_shown, on_map, pixel_of
 
 OTHER = "EPSG:3857"
@@ -207,6 +208,22 @@ def test_geometry_of_the_caller_is_left_as_it_is(canvas, overlay):
     before = shape.asWkt()
     overlay.set_object(shape, QgsCoordinateReferenceSystem(OTHER))
     assert shape.asWkt() == before
+
+
+@pytest.mark.parametrize("shape", MARKER_SHAPES)
+def test_prompts_say_where_they_paint(canvas, overlay, shape):
+    """What lies outside is not repainted by QGIS, though a picture of the whole scene shows it."""
+    overlay.set_style(OverlayStyle(marker_shape=shape))
+    points = [QgsGeometry.fromPointXY(QgsPointXY(*on_map(*place))) for place in ((120, 90), (200, 240))]
+    overlay.set_prompts(
+        [ShownPrompt(number, "foreground", point, utm()) for number, point in enumerate(points)]
+    )
+    overlay.set_hot_prompt(1)
+    (item,) = [item for item in items(canvas) if isinstance(item, PromptItem)]
+    rows, columns = np.nonzero(drawn(canvas)[..., 3])
+    bounds = item.boundingRect()
+    assert bounds.left() <= columns.min() < columns.max() + 1 <= bounds.right()
+    assert bounds.top() <= rows.min() < rows.max() + 1 <= bounds.bottom()
 
 
 @pytest.mark.parametrize("shape", MARKER_SHAPES)
