@@ -42,7 +42,6 @@ def measure(folder: Path) -> dict[str, float]:
                 pids = [qgis.process.pid, *qgis.engines]
                 memory.append(sum(map(private_bytes, pids)))
             assert qgis.ask("dock:saved_count") == len(places)
-            qgis.leave()
         finally:
             qgis.end()
     return {
