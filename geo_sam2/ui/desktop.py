@@ -13,7 +13,7 @@ from qgis.core import Qgis, QgsProject
 from qgis.gui import QgisInterface, QgsApplicationExitBlockerInterface
 from qgis.PyQt import sip
 from qgis.PyQt.QtCore import QObject, Qt
-from qgis.PyQt.QtWidgets import QAction
+from qgis.PyQt.QtWidgets import QAction, QMenu
 
 from geo_sam2 import store_loading
 from geo_sam2.icon_files import icon
@@ -43,13 +43,15 @@ class Desktop(QObject):
         self._iface = iface
         self._controller: Controller | None = None
         self._dock: GeoSam2Dock | None = None
-        self._menu = self.tr("Geo-SAM2")
+        # Ours: removePluginMenu would leave the submenu that it takes out, one at each reload.
+        self._menu = QMenu(self.tr("Geo-SAM2"), iface.mainWindow())
         self._action = QAction(icon("geo_sam2"), self.tr("Segment with Geo-SAM2"), iface.mainWindow())
         self._action.setObjectName("geo_sam2_dock")
         self._action.setToolTip(self.tr("Show or hide the Geo-SAM2 panel: clicks on imagery become polygons"))
         self._action.setCheckable(True)
         self._action.triggered.connect(self._toggle)
-        iface.addPluginToMenu(self._menu, self._action)
+        self._menu.addAction(self._action)
+        iface.pluginMenu().addMenu(self._menu)
         iface.addToolBarIcon(self._action)
         self._blocker = _ExitBlocker(self)
         iface.registerApplicationExitBlocker(self._blocker)
@@ -108,8 +110,8 @@ class Desktop(QObject):
             sip.delete(self._controller)
         self._dock = self._controller = None
         self._iface.removeToolBarIcon(self._action)
-        self._iface.removePluginMenu(self._menu, self._action)
-        self._action.deleteLater()
+        sip.delete(self._menu)
+        sip.delete(self._action)
 
     def _toggle(self, is_on: bool) -> None:
         if is_on:

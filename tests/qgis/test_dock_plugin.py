@@ -11,7 +11,7 @@ from qgis.core import QgsProject
 from qgis.gui import QgsMapCanvasItem, QgsMapToolPan
 from qgis.PyQt.QtCore import QCoreApplication, QEvent, QMimeData, QUrl
 from qgis.PyQt.QtTest import QTest
-from qgis.PyQt.QtWidgets import QAction, QApplication, QMainWindow, QMessageBox
+from qgis.PyQt.QtWidgets import QAction, QApplication, QMainWindow, QMenu, QMessageBox
 
 from geo_sam2 import classFactory, store_loading
 from geo_sam2.ui.dock import OBJECT_NAME, dropped_store
@@ -29,6 +29,7 @@ class Iface:
         self.window.setCentralWidget(canvas)
         self.window.show()
         self.canvas = canvas
+        self.menu = QMenu(self.window)
         self.actions, self.blockers, self.docks = [], [], []
         self.bar = MessageBar()
 
@@ -41,11 +42,8 @@ class Iface:
     def messageBar(self):  # noqa: N802
         return self.bar
 
-    def addPluginToMenu(self, menu, action):  # noqa: N802
-        self.actions.append((menu, action))
-
-    def removePluginMenu(self, menu, action):  # noqa: N802
-        self.actions.remove((menu, action))
+    def pluginMenu(self):  # noqa: N802
+        return self.menu
 
     def addToolBarIcon(self, action):  # noqa: N802
         self.actions.append(action)
@@ -249,6 +247,8 @@ def test_unload_leaves_nothing(iface, fake_engine, tmp_path):
     plugin.unload()
     del plugin
     assert iface.actions == []
+    assert iface.window.findChildren(QMenu) == [iface.menu]
+    assert iface.menu.actions() == []
     assert iface.blockers == []
     assert iface.docks == []
     assert iface.window.findChild(QMainWindow, OBJECT_NAME) is None
