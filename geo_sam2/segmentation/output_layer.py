@@ -150,13 +150,25 @@ class OutputLayer(QObject):
         Raises:
             OutputError: The layer is gone, the object has no place in its CRS, or it cannot be cut.
         """
-        layer = self._usable_layer()
-        moved = CrsChange(crs, layer.crs(), self.transform_context)(geometry)
-        ignored: tuple[int, ...] = ()
-        feature = None if replacing is None else self.feature(replacing)
-        if feature is not None:
-            ignored = (feature.id(), *parts_beside(layer, feature, moved))
-        return cut_against(moved, layer, self._project, ignored)
+        return self._cut(self._moved(geometry, crs), replacing)
+
+    def would_cut(
+        self, geometry: QgsGeometry, crs: QgsCoordinateReferenceSystem, replacing: int | None = None
+    ) -> bool:
+        """Whether ``save`` or ``replace`` would make a shape smaller, because of what lies there now.
+
+        False for what ``placed`` returned, unless its neighbours or the project's choice have changed since.
+
+        Args:
+            geometry: As for ``placed``.
+            crs: Of the geometry.
+            replacing: As for ``placed``.
+
+        Raises:
+            OutputError: As by ``placed``.
+        """
+        moved = self._moved(geometry, crs)
+        return self._cut(moved, replacing) is not moved
 
     def save(self, saved: SavedObject) -> SaveReport:
         """Put a new object into the layer's edit buffer, as one command that can be undone.
@@ -282,6 +294,18 @@ class OutputLayer(QObject):
         self._watch.close()
 
     # Into the edit buffer
+
+    def _moved(self, geometry: QgsGeometry, crs: QgsCoordinateReferenceSystem) -> QgsGeometry:
+        return CrsChange(crs, self._usable_layer().crs(), self.transform_context)(geometry)
+
+    def _cut(self, moved: QgsGeometry, replacing: int | None) -> QgsGeometry:
+        """Return what of a shape in the layer's CRS may be saved; the same object where that is all of it."""
+        layer = self._usable_layer()
+        ignored: tuple[int, ...] = ()
+        feature = None if replacing is None else self.feature(replacing)
+        if feature is not None:
+            ignored = (feature.id(), *parts_beside(layer, feature, moved))
+        return cut_against(moved, layer, self._project, ignored)
 
     def _usable_layer(self) -> QgsVectorLayer:
         layer = self.layer

@@ -26,9 +26,12 @@ class OutputLayers(QObject):
 
     Signals:
         journal_failed: A ``JournalError``, see ``OutputJournal.failed``.
+        objects_left: A layer went with its edits; what of them was accepted here is in a journal
+            that is offered from now on.
     """
 
     journal_failed = pyqtSignal(object)
+    objects_left = pyqtSignal()
 
     def __init__(self, project: QgsProject, home: Path, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -44,6 +47,7 @@ class OutputLayers(QObject):
         output = OutputLayer(layer, self._project, self)
         journal = OutputJournal(output, self._home)
         journal.failed.connect(self.journal_failed)
+        # After the journal, which hears of it first and lets the file go.
         output.removed.connect(functools.partial(self._forget, layer.id()))
         self._outputs[layer.id()] = output, journal
         return output
@@ -64,3 +68,4 @@ class OutputLayers(QObject):
     def _forget(self, layer_id: str) -> None:
         # Not deleted here, in the middle of its own signal; a controller may hold it and ask what happened.
         self._outputs.pop(layer_id, None)
+        self.objects_left.emit()

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Objects that a QGIS which crashed had accepted and not committed: offered once, brought back or not.
+"""Objects that were accepted and not committed: of a QGIS that crashed, or of a layer that was removed.
 
-Ignorant of how they were written down.
+Offered once, brought back or not. Ignorant of how they were written down.
 """
 
 from __future__ import annotations
@@ -38,11 +38,19 @@ class JournalOffer(QObject):
         self._saving = saving
         self._worker = worker
         self._offered: list[PendingJournal] = []
+        self._turn = 0
 
     def look(self) -> None:
         """Look for journals that were left behind."""
-        home = settings.home()
-        self._worker.run(lambda: pending(home), self._take, self.failed.emit)
+        self._turn += 1
+        home, turn = settings.home(), self._turn
+
+        def take(found: list[PendingJournal]) -> None:
+            if turn == self._turn:
+                self._offered = found
+                self.changed.emit()
+
+        self._worker.run(lambda: pending(home), take, self.failed.emit)
 
     def text(self) -> str:
         """Return what is offered, in a sentence; empty for nothing."""
@@ -69,6 +77,7 @@ class JournalOffer(QObject):
         except GeoSam2Error as error:
             self._offered.insert(0, journal)
             self.failed.emit(error)
+        self.look()  # what is being read just now may have this one still
         self.changed.emit()
 
     def _restore(self, journal: PendingJournal) -> None:
@@ -105,7 +114,3 @@ class JournalOffer(QObject):
             self.tr("The layer “{name}” cannot be opened.").format(name=journal.layer.name),
             self.tr("Choose another output layer, and restore again."),
         )
-
-    def _take(self, found: list[PendingJournal]) -> None:
-        self._offered = found
-        self.changed.emit()

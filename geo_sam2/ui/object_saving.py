@@ -100,6 +100,10 @@ class ObjectSaving(QObject):
         try:
             if saving.layer is None:
                 self._make_layer(store.crs)
+            if saving.would_cut(shown.geometry, shown.crs):
+                self._prompting.place_again()
+                self.told.emit(self.tr("Not saved: what lies around it has changed, so look at it again."))
+                return False
             manifest = store.store.manifest
             report = saving.save(
                 SavedObject.of_result(

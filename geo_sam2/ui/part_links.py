@@ -48,6 +48,7 @@ class PartLinks(QObject):
         parts.preview.tiles_wanted.connect(lambda windows: ground.want(windows, is_urgent=False))
         parts.saving.place_changed.connect(prompting.place_again)
         parts.saving.output_changed.connect(self._colour_output)
+        parts.saving.objects_left.connect(parts.journal.look)
         parts.classes.classes_changed.connect(self._colour_output)
         objects.acted.connect(self._begin_action)
         objects.saved.connect(state.forget_error)

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Where accepted objects go: the chosen layer, or one that is made for the first of them.
 
-Owns the choice of the output layer and of the feature that is being corrected. Ignorant of prompts
-and of how an object came about. Main thread.
+Owns the choice of the output layer and of the feature that is being corrected. A layer that was
+chosen once is followed to the end (``OutputLayers``). Ignorant of prompts and of how an object came
+about. Main thread.
 """
 
 from __future__ import annotations
@@ -16,16 +17,18 @@ from qgis.core import (
     QgsRectangle,
     QgsVectorLayer,
 )
-from qgis.PyQt.QtCore import QObject, pyqtSignal
+from qgis.PyQt.QtCore import QObject, QTimer, pyqtSignal
 
 from geo_sam2 import settings
 from geo_sam2.errors import GeoSam2Error, OutputError
 from geo_sam2.segmentation.class_list import ClassList
 from geo_sam2.segmentation.class_renderer import show_classes
+from geo_sam2.segmentation.neighbour_watch import NeighbourWatch
+from geo_sam2.segmentation.output_choice import why_not_output
 from geo_sam2.segmentation.output_creation import create_output, default_output_path
 from geo_sam2.segmentation.output_feature import SavedObject
-from geo_sam2.segmentation.output_journal import OutputJournal
 from geo_sam2.segmentation.output_layer import OutputLayer, SaveReport
+from geo_sam2.segmentation.output_layers import OutputLayers
 
 
 class Saving(QObject):
@@ -42,14 +45,23 @@ class Saving(QObject):
     changed = pyqtSignal()
     place_changed = pyqtSignal()  # the same shape may lie otherwise in the output now
     output_changed = pyqtSignal()
+    objects_left = pyqtSignal()  # a layer went with its edits; its journal may hold objects
     failed = pyqtSignal(object)  # GeoSam2Error
 
     def __init__(self, project: QgsProject, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._project = project
+        self._outputs = OutputLayers(project, settings.home(), self)
+        self._outputs.journal_failed.connect(self.failed)
+        self._outputs.objects_left.connect(self.objects_left)
+        self._neighbours = NeighbourWatch(project, self)
+        self._neighbours.changed.connect(self._place_soon)
         self.output: OutputLayer | None = None
-        self._journal: OutputJournal | None = None
         self.replacing: int | None = None
+        # Once for all edits of one go, and after an object that was accepted is no longer open.
+        self._place_timer = QTimer(self)
+        self._place_timer.setSingleShot(True)
+        self._place_timer.timeout.connect(self.place_changed)
 
     @property
     def layer(self) -> QgsVectorLayer | None:
@@ -62,11 +74,10 @@ class Saving(QObject):
             return
         self._let_go()
         if layer is not None:
-            self.output = OutputLayer(layer, self._project)
-            self.output.changed.connect(self.changed)
+            self.output = self._outputs.of(layer)
+            self.output.changed.connect(self._follow_output)
             self.output.removed.connect(self._layer_gone)
-            self._journal = OutputJournal(self.output, settings.home())
-            self._journal.failed.connect(self.failed)
+            self._neighbours.set_layer(layer)
         self.output_changed.emit()
         self.place_changed.emit()
         self.changed.emit()
@@ -94,9 +105,7 @@ class Saving(QObject):
                 self.tr("{path} cannot be opened as a vector layer.").format(path=path),
                 self.tr("Choose another file."),
             )
-        output = OutputLayer(layer, self._project)
-        problem = output.problem()
-        output.close()
+        problem = why_not_output(layer)
         if problem is not None:
             raise OutputError(problem, self.tr("Choose another file, or make a new layer."))
         self._project.addMapLayer(layer)
@@ -118,6 +127,14 @@ class Saving(QObject):
         if self.output is None or self.output.problem() is not None:
             return geometry, crs
         return self.output.placed(geometry, crs, self.replacing), self.output.crs
+
+    def would_cut(self, geometry: QgsGeometry, crs: QgsCoordinateReferenceSystem) -> bool:
+        """Whether saving a shape would save less than it: the project avoids overlap with what is there now.
+
+        Raises:
+            OutputError: It has no place there.
+        """
+        return self.output is not None and self.output.would_cut(geometry, crs, self.replacing)
 
     def save(self, saved: SavedObject) -> SaveReport:
         """Save an object into the output, or in the place of the feature that was re-opened.
@@ -194,20 +211,27 @@ class Saving(QObject):
         return text
 
     def close(self) -> None:
-        """Let go of the layer."""
+        """Let go of all layers that were chosen."""
         self._let_go()
+        self._place_timer.stop()
+        self._neighbours.close()
+        self._outputs.close()
 
     def _let_go(self) -> None:
         self.replacing = None
+        self._neighbours.set_layer(None)
         output, self.output = self.output, None
-        journal, self._journal = self._journal, None
-        if journal is not None:
-            journal.close()
         if output is not None:
-            output.changed.disconnect(self.changed)
+            output.changed.disconnect(self._follow_output)
             output.removed.disconnect(self._layer_gone)
-            output.close()
-            output.deleteLater()
+            output.end_empty_session()
+
+    def _follow_output(self) -> None:
+        self._place_soon()
+        self.changed.emit()
+
+    def _place_soon(self) -> None:
+        self._place_timer.start(0)
 
     def _layer_gone(self) -> None:
         name = "" if self.output is None else self.output.name
