@@ -8,6 +8,7 @@ import os
 import signal
 
 import pytest
+from qgis.core import QgsProject
 from qgis.PyQt.QtWidgets import QApplication
 
 from geo_sam2 import engine_session
@@ -16,6 +17,7 @@ from geo_sam2.ui.dock_view import Level, Mend
 from tests.qgis.docks import HALL, HOUSE, SHED, dock_scene, scene_raster, square_of
 from tests.qgis.encode_runs import encoded_windows
 from tests.qgis.engines import fake_engine_command, session_of
+from tests.qgis.outputs import memory_layer
 from tests.unit.gates import Gate
 
 
@@ -47,8 +49,12 @@ def kill_engine(scene):
     os.kill(engine_pid(scene.journal), signal.SIGKILL)
 
 
+def is_error(scene):
+    return scene.view.notice is not None and scene.view.notice.level is Level.ERROR
+
+
 def wait_for_error(scene):
-    scene.wait(lambda: scene.view.notice is not None and scene.view.notice.level is Level.ERROR, "No error.")
+    scene.wait(lambda: is_error(scene), "No error.")
 
 
 def encode_all(scene):
@@ -93,6 +99,40 @@ def test_engine_killed_twice_starts_again_by_the_button(qgis_app, tmp_path, gate
         scene.wait(gate.is_reached)
         gate.open()
         scene.wait_for_outline()
+
+
+@pytest.mark.parametrize("moment", ["before", "during", "after"])
+def test_engine_killed_around_a_save_loses_nothing_and_the_next_click_works(qgis_app, tmp_path, moment):
+    with engine_scene(tmp_path) as scene:
+        encode_all(scene)
+        layer = memory_layer()
+        QgsProject.instance().addMapLayer(layer)
+        scene.controller.set_output(layer)
+        scene.click(HOUSE)
+        scene.wait_for_outline()
+        before = engine_pid(scene.journal)
+        if moment == "before":
+            kill_engine(scene)
+        elif moment == "during":
+            kills = [before]
+            layer.featureAdded.connect(lambda _: os.kill(kills.pop(), signal.SIGKILL) if kills else None)
+        assert scene.controller.accept()
+        if moment == "after":
+            kill_engine(scene)
+        assert [square_of(feature.geometry()) for feature in layer.getFeatures()] == [HOUSE]
+        assert not scene.view.object.is_open
+        scene.click(SHED)
+        state = scene.session.state
+        assert len(state.prompts) == 1
+        scene.wait(lambda: scene.view.object.can_accept or is_error(scene))
+        if is_error(scene):  # the click came before the death was noticed
+            assert scene.view.notice.mend is Mend.START_ENGINE
+            scene.controller.mend()
+            scene.wait_for_outline()
+        assert scene.session.state == state
+        assert engine_pid(scene.journal) != before
+        assert scene.controller.accept()
+        assert [square_of(feature.geometry()) for feature in layer.getFeatures()] == [HOUSE, SHED]
 
 
 def test_engine_killed_during_a_preview_says_so_once_and_the_next_click_works(qgis_app, tmp_path, gate):

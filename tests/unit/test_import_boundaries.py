@@ -76,6 +76,7 @@ QGIS = (
     "segmentation/class_renderer.py",
     "segmentation/crs_change.py",
     "segmentation/measures.py",
+    "segmentation/neighbour_watch.py",
     "segmentation/object_fields.py",
     "segmentation/object_outline.py",
     "segmentation/object_reopening.py",
