@@ -12,7 +12,8 @@ from qgis.PyQt.QtCore import QObject, pyqtSignal
 
 from geo_sam2.errors import EngineError, EnvironmentMissingError, GeoSam2Error
 from geo_sam2.runtime.engine_client import EngineState
-from geo_sam2.ui.dock_view import DockView, ImageryView, Notice, ObjectView, OutputView, SwitchesView
+from geo_sam2.ui.dock_view import DockView, Notice, ObjectView, OutputView, SwitchesView
+from geo_sam2.ui.imagery_status import ImageryStatus
 from geo_sam2.ui.layer_choice import raster_layers
 from geo_sam2.ui.notices import Situation, choose_notice, hint_text
 from geo_sam2.ui.object_status import ObjectStatus
@@ -31,6 +32,7 @@ class DockState(QObject):
     def __init__(self, parts: Parts, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._parts = parts
+        self._imagery = ImageryStatus(parts.ground.imagery)
         self._status = ObjectStatus(parts.prompting, parts.tools, parts.ground, parts.project)
         self._error: GeoSam2Error | None = None
         self._told = ""
@@ -94,7 +96,7 @@ class DockState(QObject):
         parts = self._parts
         return DockView(
             notice=self.notice(),
-            imagery=self._imagery(),
+            imagery=self._imagery.view(),
             encoding=parts.ground.encoding.view(),
             object=self._object(),
             shape=parts.prompting.shape,
@@ -107,9 +109,6 @@ class DockState(QObject):
                 kind=parts.tools.segment_tool.prompt_kind.value,
             ),
         )
-
-    def _imagery(self) -> ImageryView:
-        return self._parts.ground.imagery.view()
 
     def _object(self) -> ObjectView:
         parts = self._parts

@@ -15,7 +15,8 @@ from geo_sam2.segmentation.object_steps import tile_steps
 from geo_sam2.ui.decode_bridge import DecodeBridge, Decoded
 from geo_sam2.ui.open_store import Ground
 from geo_sam2.ui.overlay import Overlay
-from geo_sam2.ui.prompting import Prompting, ShownObject
+from geo_sam2.ui.prompting import Prompting
+from geo_sam2.ui.shown_object import ShownObject
 
 
 class HoverPreview(QObject):

@@ -2,7 +2,7 @@
 """The raster that is worked on, the stores that there are of it, and the one that is open.
 
 Whatever opens files runs on the worker; an answer that comes after another raster was chosen is
-dropped. Ignorant of prompts, outputs and of how tiles are encoded.
+dropped. Ignorant of prompts, outputs, of how tiles are encoded and of how the dock says it all.
 """
 
 from __future__ import annotations
@@ -19,12 +19,9 @@ from geo_sam2.encoder.ground_resolution import ground_resolution_m
 from geo_sam2.encoder.layer_facts import LayerFacts
 from geo_sam2.encoder.layer_request import layer_facts
 from geo_sam2.encoder.layer_stores import FoundStore, ResolutionOffer, find_layer_stores, offers
-from geo_sam2.encoder.progress import duration_text, size_text
 from geo_sam2.errors import GeoSam2Error
 from geo_sam2.feature_store import FeatureStore
 from geo_sam2.grid import PixelGrid
-from geo_sam2.runtime import model_catalogue
-from geo_sam2.ui import dock_view
 from geo_sam2.ui.background import Background
 from geo_sam2.ui.open_store import OpenStore
 
@@ -37,6 +34,11 @@ class Imagery(QObject):
         worker: Opens files.
 
     Attributes:
+        store: The one that is open; None without one.
+        found: The raster's stores.
+        offered: The resolutions in which a new store could be made.
+        pixel_m: Side of a pixel of the open store on the ground; None without one, or unknown.
+        device: On which tiles were encoded last, as the engine names it; empty for none yet.
         facts: Copied of the layer; None without one that can be encoded.
         problem: Why the layer cannot be encoded; None if it can, or there is none.
         model_id: With which a new store is made.
@@ -55,9 +57,9 @@ class Imagery(QObject):
         self._layer: QgsRasterLayer | None = None
         self._layer_id = self._layer_name = ""
         self._turn = 0
-        self._found: list[FoundStore] = []
-        self._offers: list[ResolutionOffer] = []
-        self._pixel_m: float | None = None
+        self.found: list[FoundStore] = []
+        self.offered: list[ResolutionOffer] = []
+        self.pixel_m: float | None = None
         self.store: OpenStore | None = None
         self.facts: LayerFacts | None = None
         self.problem: GeoSam2Error | None = None
@@ -74,11 +76,16 @@ class Imagery(QObject):
         return self._layer
 
     @property
+    def layer_id(self) -> str:
+        """Id of the raster layer; empty without one."""
+        return self._layer_id
+
+    @property
     def grid(self) -> PixelGrid | None:
         """The grid of the open store, else of the one that would be made; None without raster."""
         if self.store is not None:
             return self.store.grid
-        offer = next((offer for offer in self._offers if offer.factor == self.factor), None)
+        offer = next((offer for offer in self.offered if offer.factor == self.factor), None)
         return None if offer is None else offer.grid
 
     @property
@@ -86,11 +93,11 @@ class Imagery(QObject):
         """What is known of the open store beside its tiles; None if it is none of the raster's."""
         if self.store is None:
             return None
-        return next((found for found in self._found if found.folder == self.store.folder), None)
+        return next((found for found in self.found if found.folder == self.store.folder), None)
 
     def folder_of(self, uuid: str) -> Path | None:
         """Return the folder of the raster's store with an id, None if it is not among them."""
-        return next((found.folder for found in self._found if found.uuid == uuid), None)
+        return next((found.folder for found in self.found if found.uuid == uuid), None)
 
     # Wishes
 
@@ -103,7 +110,7 @@ class Imagery(QObject):
         """
         self._turn += 1
         self._let_go()
-        self._found, self._offers, self.facts, self.problem = [], [], None, None
+        self.found, self.offered, self.facts, self.problem = [], [], None, None
         self.factor, self.model_id, self.is_looking = 1, settings.default_model(), False
         self._close_store()
         if layer is not None:
@@ -175,71 +182,6 @@ class Imagery(QObject):
         self._let_go()
         self._close_store()
 
-    # View
-
-    def view(self) -> dock_view.ImageryView:
-        """Return what the dock shows of it."""
-        store = self.store
-        has_choice = store is None and self.facts is not None and not self.is_looking and bool(self._offers)
-        return dock_view.ImageryView(
-            raster_id=self._layer_id,
-            features=self._features_text(),
-            tooltip="" if store is None else str(store.folder),
-            store=None if store is None else store.folder,
-            stores=tuple(
-                dock_view.StoreChoice(found.folder, self._store_text(found)) for found in self._found
-            ),
-            models=self._models() if has_choice else (),
-            model_id=self.model_id,
-            resolutions=tuple(
-                dock_view.ResolutionOffer(offer.factor, self._offer_text(offer)) for offer in self._offers
-            )
-            if has_choice
-            else (),
-            factor=self.factor,
-            is_looking=self.is_looking,
-            pixel_m=self._pixel_m if store is not None else self._offered_pixel_m(),
-        )
-
-    def _features_text(self) -> str:
-        if self.is_looking:
-            return self.tr("Looking for feature stores…")
-        store = self.store
-        if store is None:
-            return ""
-        text = self.tr("{done} of {total} tiles").format(done=store.done, total=len(store.tiling))
-        return " · ".join(filter(None, (text, self._model_text(store.store.manifest.model.id), self.device)))
-
-    def _model_text(self, model_id: str) -> str:
-        if model_id == model_catalogue.DEMO_ID:
-            return self.tr("demo model, for trying out")
-        return model_id
-
-    def _store_text(self, found: FoundStore) -> str:
-        store = self.store
-        is_open = store is not None and store.folder == found.folder
-        return self.tr("{model}, {resolution}: {done} of {total} tiles").format(
-            model=self._model_text(found.model_id),
-            resolution=found.gsd_text,
-            done=store.done if is_open else found.done,
-            total=found.total,
-        )
-
-    def _offer_text(self, offer: ResolutionOffer) -> str:
-        tiles = self.tr("1 tile") if offer.tiles == 1 else self.tr("{count} tiles").format(count=offer.tiles)
-        text = f"{offer.gsd_text} · {tiles} · {size_text(offer.bytes)}"
-        return text if offer.seconds is None else f"{text} · {duration_text(offer.seconds)}"
-
-    def _models(self) -> tuple[dock_view.ModelOffer, ...]:
-        ids = [model.id for model in model_catalogue.installed(settings.home())]
-        return tuple(
-            dock_view.ModelOffer(model_id, self._model_text(model_id))
-            for model_id in (*ids, model_catalogue.DEMO_ID)
-        )
-
-    def _offered_pixel_m(self) -> float | None:
-        return next((offer.gsd_m for offer in self._offers if offer.factor == self.factor), None)
-
     # From the worker
 
     def _ask(self, work: Callable[[], object], then: Callable[..., None]) -> None:
@@ -274,20 +216,20 @@ class Imagery(QObject):
         self, found: list[FoundStore], offered: list[ResolutionOffer], store: OpenStore | None
     ) -> None:
         self.is_looking = False
-        self._found, self._offers = found, offered
+        self.found, self.offered = found, offered
         if store is not None:
             self._set_store(store)
 
     def _take_stores(self, found: list[FoundStore]) -> None:
-        self._found = found
+        self.found = found
 
     def _take_offers(self, offered: list[ResolutionOffer]) -> None:
-        self._offers = offered
+        self.offered = offered
 
     def _enter(self, store: OpenStore, found: list[FoundStore], offered: list[ResolutionOffer]) -> None:
         """Take a store that was asked for; find its raster where the chosen one is another."""
         self.is_looking = False
-        self._found, self._offers = found, offered
+        self.found, self.offered = found, offered
         if not any(one.folder == store.folder for one in found):
             layer = self._layer_of(store.store)
             if layer is not self._layer:
@@ -298,7 +240,7 @@ class Imagery(QObject):
 
     def _complete(self, store: OpenStore, found: list[FoundStore]) -> None:
         """Add to an adopted store what its index had before."""
-        self._found = found
+        self.found = found
         if self.store is not None:
             for window, record in store.records.items():
                 if window not in self.store.records:
@@ -317,12 +259,12 @@ class Imagery(QObject):
 
     def _set_store(self, store: OpenStore) -> None:
         self.store = store
-        self._pixel_m = ground_resolution_m(store.grid)
+        self.pixel_m = ground_resolution_m(store.grid)
         self.store_changed.emit()
 
     def _close_store(self) -> None:
         if self.store is not None:
-            self.store = None
+            self.store, self.pixel_m = None, None
             self.store_changed.emit()
 
     # The layer

@@ -20,8 +20,9 @@ from geo_sam2.segmentation.prompt_text import write_prompts
 from geo_sam2.segmentation.shape_options import ShapeOptions
 from geo_sam2.ui.class_choice import ClassChoice
 from geo_sam2.ui.imagery import Imagery
-from geo_sam2.ui.prompting import Prompting, ShownObject
+from geo_sam2.ui.prompting import Prompting
 from geo_sam2.ui.saving import Saving
+from geo_sam2.ui.shown_object import ShownObject
 
 
 class ObjectSaving(QObject):

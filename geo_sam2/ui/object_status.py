@@ -11,7 +11,8 @@ from geo_sam2.runtime.engine_client import EngineState
 from geo_sam2.segmentation.measures import GroundMeasure
 from geo_sam2.ui.dock_view import CandidateView, ObjectView
 from geo_sam2.ui.ground_work import GroundWork
-from geo_sam2.ui.prompting import Prompting, ShownObject
+from geo_sam2.ui.prompting import Prompting
+from geo_sam2.ui.shown_object import ShownObject
 from geo_sam2.ui.tool_switch import ToolSwitch
 
 translate = QCoreApplication.translate

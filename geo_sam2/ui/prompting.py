@@ -8,11 +8,8 @@ encoded and of where objects are saved, except that the output says how a shape 
 
 from __future__ import annotations
 
-import collections
 from collections.abc import Callable
-from dataclasses import dataclass
 
-from qgis.core import QgsCoordinateReferenceSystem, QgsGeometry, QgsPointXY
 from qgis.PyQt.QtCore import QObject, pyqtSignal
 
 from geo_sam2.errors import CancelledError, DamagedTileError, GeoSam2Error, PromptError
@@ -20,41 +17,15 @@ from geo_sam2.feature_store import TileRecord, TileState
 from geo_sam2.grid import PixelGrid
 from geo_sam2.segmentation.interactive_decoder import TileDamagedError
 from geo_sam2.segmentation.object_result import ObjectResult
-from geo_sam2.segmentation.object_state import ObjectState, Prompt, is_on_object
+from geo_sam2.segmentation.object_state import ObjectState
 from geo_sam2.segmentation.object_steps import TilePlan, tile_steps
-from geo_sam2.segmentation.prompts import Box
 from geo_sam2.segmentation.session import Session, SessionRequest
 from geo_sam2.segmentation.shape_options import ShapeOptions
 from geo_sam2.ui.decode_bridge import DecodeBridge, Decoded
 from geo_sam2.ui.open_store import Ground
-from geo_sam2.ui.overlay import Overlay, ShownPrompt
-
-# What a double-click may save was on the screen a moment ago.
-_RECENT = 8
-
-#: Moves a geometry in some CRS into the output, as it would be saved there: (geometry, crs) of it.
-Place = Callable[
-    [QgsGeometry, QgsCoordinateReferenceSystem], "tuple[QgsGeometry, QgsCoordinateReferenceSystem]"
-]
-
-
-@dataclass(frozen=True, eq=False)
-class ShownObject:
-    """What is on the screen: exactly this is saved.
-
-    Attributes:
-        state: The prompts that led to it.
-        shape: The options that it was made with.
-        result: In grid pixels.
-        geometry: As it lies in the output.
-        crs: Of the geometry.
-    """
-
-    state: ObjectState
-    shape: ShapeOptions
-    result: ObjectResult
-    geometry: QgsGeometry
-    crs: QgsCoordinateReferenceSystem
+from geo_sam2.ui.overlay import Overlay
+from geo_sam2.ui.shown_object import Place, ShownObject, ShownObjects
+from geo_sam2.ui.shown_prompt import shown_prompt
 
 
 class Prompting(QObject):
@@ -79,7 +50,7 @@ class Prompting(QObject):
     def __init__(self, overlay: Overlay, place: Place, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._overlay = overlay
-        self._place = place
+        self._shown_objects = ShownObjects(place)
         self._ground: Ground | None = None
         self._grid: PixelGrid | None = None  # on which the prompts lie
         self._bridge: DecodeBridge | None = None
@@ -88,7 +59,6 @@ class Prompting(QObject):
         self.plan: TilePlan | None = None
         self.shown: ShownObject | None = None
         self.has_failed = False
-        self._recent: collections.deque[ShownObject] = collections.deque(maxlen=_RECENT)
 
     def set_ground(self, ground: Ground | None, bridge: DecodeBridge | None) -> None:
         """Work on another ground, or on none; prompts stay as long as the grid is the same.
@@ -290,27 +260,17 @@ class Prompting(QObject):
 
     def placed(self, state: ObjectState, shape: ShapeOptions, decoded: Decoded) -> ShownObject | None:
         """Return what a decoded object looks like in the output; None if nothing is left of it."""
-        geometry, crs = decoded.geometry, self._ground.crs
-        if not geometry.isEmpty():
-            try:
-                geometry, crs = self._place(geometry, crs)
-            except GeoSam2Error as error:
-                self.failed.emit(error)
-        if geometry.isEmpty():
-            return None
-        shown = ShownObject(state, shape, decoded.result, geometry, crs)
-        self._recent.append(shown)
-        return shown
-
-    def shown_before(self, result: ObjectResult) -> ShownObject | None:
-        """Return how a result of a moment ago looked on the screen; None if it is forgotten."""
-        return next((shown for shown in reversed(self._recent) if shown.result is result), None)
+        try:
+            return self._shown_objects.placed(state, shape, decoded, self._ground.crs)
+        except GeoSam2Error as error:
+            self.failed.emit(error)
+            return self._shown_objects.unplaced(state, shape, decoded, self._ground.crs)
 
     def take_back_press(self) -> ShownObject | None:
         """Take back the first press of a double-click; return what was on the screen before it."""
         before = self.session.take_back_press()
         self._show_prompts()
-        return None if before.result is None else self.shown_before(before.result)
+        return None if before.result is None else self._shown_objects.of(before.result)
 
     def _show_outline(self, shown: ShownObject | None) -> None:
         self.shown = shown
@@ -321,18 +281,6 @@ class Prompting(QObject):
 
     def _show_prompts(self) -> None:
         prompts = self.session.state.prompts if self._ground is not None else ()
-        self._overlay.set_prompts([self._shown_prompt(prompt) for prompt in prompts])
+        self._overlay.set_prompts([shown_prompt(prompt, self._ground) for prompt in prompts])
         if not prompts:
             self._show_outline(None)
-
-    def _shown_prompt(self, prompt: Prompt) -> ShownPrompt:
-        grid, crs = self._ground.grid, self._ground.crs
-        if isinstance(prompt, Box):
-            x_min, y_min, x_max, y_max = prompt.bounds_px
-            corners = grid.to_map([(x_min, y_min), (x_max, y_min), (x_max, y_max), (x_min, y_max)])
-            ring = [QgsPointXY(float(x), float(y)) for x, y in corners]
-            return ShownPrompt(prompt.source_id, "box", QgsGeometry.fromPolygonXY([[*ring, ring[0]]]), crs)
-        ((x, y),) = grid.to_map([(prompt.x_px, prompt.y_px)])
-        kind = "foreground" if is_on_object(prompt) else "background"
-        point = QgsGeometry.fromPointXY(QgsPointXY(float(x), float(y)))
-        return ShownPrompt(prompt.source_id, kind, point, crs)
