@@ -7,6 +7,7 @@ from qgis.core import (
     QgsCategorizedSymbolRenderer,
     QgsFillSymbol,
     QgsRendererCategory,
+    QgsSimpleFillSymbolLayer,
     QgsVectorLayer,
 )
 from qgis.PyQt.QtCore import QCoreApplication
@@ -18,10 +19,16 @@ from geo_sam2.segmentation.output_fields import CLASS
 #: A layer's custom property: the dock made it, and keeps its colours.
 MADE_BY_DOCK = "geo_sam2/made_by_dock"
 
-_NO_CLASS = "#7f7f7f"
+# Of no hue, for it is none of the classes'.
+_NO_CLASS = "#4d4d4d"
 # The image stays visible through it.
 _FILL_ALPHA = 70
 _OUTLINE_MM = "0.46"
+# Under the outline, for in shade a dark line is lost, and on bare ground a light one.
+_HALO_MM = "0.9"
+_LIGHT_HALO, _DARK_HALO = "255,255,255,220", "0,0,0,190"
+# Luminance from which a colour stands out from black more than from white.
+_LIGHT_FROM = 0.25
 
 
 def class_renderer(classes: ClassList) -> QgsCategorizedSymbolRenderer:
@@ -70,13 +77,26 @@ def _category(item: ObjectClass) -> QgsRendererCategory:
 def _symbol(colour: str) -> QgsFillSymbol:
     fill = QColor(colour)
     fill.setAlpha(_FILL_ALPHA)
-    return QgsFillSymbol.createSimple(
+    symbol = QgsFillSymbol.createSimple(
         {
             "color": f"{fill.red()},{fill.green()},{fill.blue()},{fill.alpha()}",
             "outline_color": colour,
             "outline_width": _OUTLINE_MM,
         }
     )
+    halo = QgsSimpleFillSymbolLayer.create(
+        {"style": "no", "outline_color": _halo_of(fill), "outline_width": _HALO_MM, "joinstyle": "round"}
+    )
+    # The colour of the symbol is that of its first layer that is not locked, also where a user changes it.
+    halo.setLocked(True)
+    symbol.insertSymbolLayer(0, halo)
+    return symbol
+
+
+def _halo_of(colour: QColor) -> str:
+    parts = (colour.redF(), colour.greenF(), colour.blueF())
+    luminance = sum(weight * part**2.2 for weight, part in zip((0.2126, 0.7152, 0.0722), parts))
+    return _DARK_HALO if luminance >= _LIGHT_FROM else _LIGHT_HALO
 
 
 def _colour(renderer: QgsCategorizedSymbolRenderer, index: int) -> str:

@@ -11,15 +11,18 @@ from qgis.core import (
     QgsCoordinateReferenceSystem,
     QgsFillSymbol,
     QgsProject,
+    QgsRenderContext,
     QgsRendererCategory,
     QgsSingleSymbolRenderer,
     QgsVectorLayer,
     QgsWkbTypes,
 )
+from qgis.PyQt.QtCore import QRectF
+from qgis.PyQt.QtGui import QColor, QImage, QPainter, QPolygonF
 
 from geo_sam2.errors import OutputError
-from geo_sam2.segmentation.class_list import ClassList
-from geo_sam2.segmentation.class_renderer import show_classes
+from geo_sam2.segmentation.class_list import PALETTE, ClassList
+from geo_sam2.segmentation.class_renderer import class_renderer, show_classes
 from geo_sam2.segmentation.output_creation import create_output, default_output_path
 from geo_sam2.segmentation.output_layer import OutputLayer
 from tests.qgis.outputs import memory_layer, rows, saved, square
@@ -166,15 +169,56 @@ def categories(layer):
 
 def test_new_layer_is_coloured_by_class_and_follows_the_list(tmp_path):
     layer = create_output(tmp_path / "a.gpkg", CRS, CLASSES)
-    assert categories(layer) == [("roof", "#0072b2"), ("tree", "#00aa00"), (None, "#7f7f7f")]
+    assert categories(layer) == [("roof", "#0072b2"), ("tree", "#00aa00"), (None, "#4d4d4d")]
     assert not show_classes(layer, CLASSES)
     assert show_classes(layer, CLASSES.recoloured(0, "#ff0000").added("road", "#010203").without(1))
     assert categories(layer) == [
         ("roof", "#ff0000"),
         ("tree", "#00aa00"),
         ("road", "#010203"),
-        (None, "#7f7f7f"),
+        (None, "#4d4d4d"),
     ]
+
+
+def symbol_of(renderer, index):
+    # A category is a copy and takes its symbol with it.
+    category = renderer.categories()[index]
+    return category.symbol().clone()
+
+
+def luminance(colour):
+    """Return how light a colour is, 0 to 1, as WCAG counts it."""
+    parts = (colour.redF(), colour.greenF(), colour.blueF())
+    linear = [part / 12.92 if part <= 0.03928 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+# Shade under trees, water, meadow, bare ground, snow.
+@pytest.mark.parametrize("ground", ["#000000", "#1d2a44", "#7a8450", "#c9b99a", "#ffffff"])
+@pytest.mark.parametrize("index", range(len(PALETTE) + 1))
+def test_outline_of_each_class_and_of_none_is_seen_on_any_ground(qgis_app, ground, index):
+    classes = ClassList()
+    for _ in PALETTE:
+        classes = classes.added(f"class {len(classes)}")
+    symbol = symbol_of(class_renderer(classes), index)
+    image = QImage(60, 60, QImage.Format.Format_ARGB32_Premultiplied)
+    image.fill(QColor(ground))
+    painter = QPainter(image)
+    context = QgsRenderContext.fromQPainter(painter)
+    symbol.startRender(context)
+    symbol.renderPolygon(QPolygonF(QRectF(15, 15, 30, 30)), None, None, context)
+    symbol.stopRender(context)
+    painter.end()
+    lights = sorted(luminance(image.pixelColor(x, 30)) + 0.05 for x in range(10, 22))
+    assert lights[-1] / lights[0] >= 3
+
+
+def test_colour_that_a_user_gives_a_class_is_that_of_its_line_and_area(qgis_app):
+    symbol = symbol_of(class_renderer(CLASSES), 0)
+    symbol.setColor(QColor("#123456"))
+    halo, line = symbol.symbolLayers()
+    assert line.color().name() == "#123456"
+    assert halo.strokeColor().name() == "#ffffff"
 
 
 def test_style_of_the_user_is_left_alone(tmp_path):
