@@ -14,19 +14,15 @@ from qgis.core import QgsProject
 from qgis.gui import QgsMapCanvas
 from qgis.PyQt.QtCore import QObject, pyqtSignal
 
-from geo_sam2 import settings
-from geo_sam2.encoder.encode_request import ModelChoice
-from geo_sam2.encoder.layer_request import layer_encode_request
-from geo_sam2.encoder.layer_stores import store_encode_request
-from geo_sam2.encoder.model_file import model_of_store
-from geo_sam2.errors import EncodeRequestError, GeoSam2Error, PromptError
+from geo_sam2.errors import PromptError
 from geo_sam2.feature_store import FeatureStore, TileRecord, TileState
 from geo_sam2.runtime.engine_client import EngineClient
 from geo_sam2.tile_window import TileWindow
 from geo_sam2.ui.background import Background
 from geo_sam2.ui.canvas_ground import Bounds, CanvasGround
 from geo_sam2.ui.decode_bridge import DecodeBridge
-from geo_sam2.ui.encoding import Encoding, MakeRequest
+from geo_sam2.ui.encode_target import EncodeTarget
+from geo_sam2.ui.encoding import Encoding
 from geo_sam2.ui.imagery import Imagery
 from geo_sam2.ui.open_store import Ground, OpenStore
 from geo_sam2.ui.tile_overlay import TileOverlay
@@ -73,12 +69,11 @@ class GroundWork(QObject):
         self._outlines = outlines
         self.imagery = Imagery(project, files, self)
         self.encoding = Encoding(engine, files, self)
+        self._target = EncodeTarget(self.imagery, self.encoding)
         self.place = CanvasGround(canvas)
         self.tiles = TileOverlay(canvas)
         self.ground: Ground | None = None
         self.bridge: DecodeBridge | None = None
-        self._target: object = None
-        self._no_target: GeoSam2Error | None = None
         self._tried: set[TileWindow] = set()  # failed in this session; not tried again without being asked
         self._view: Bounds | None = None
         self.imagery.changed.connect(self._follow_imagery)
@@ -126,8 +121,8 @@ class GroundWork(QObject):
         if self.encoding.can_encode:
             self._show_pending(open_windows)
             self.encoding.want(open_windows, is_urgent=is_urgent)
-        elif is_urgent and self._no_target is not None:
-            self.failed.emit(self._no_target)
+        elif is_urgent and self._target.problem is not None:
+            self.failed.emit(self._target.problem)
 
     def look_at(self, x_px: float, y_px: float) -> None:
         """Say where the pointer is: what is near is encoded first."""
@@ -181,7 +176,7 @@ class GroundWork(QObject):
             )
             if is_other or isinstance(self.ground, OpenStore):
                 self._set_ground()
-        self._set_target()
+        self._target.follow()
         self.changed.emit()
 
     def _set_ground(self) -> None:
@@ -200,7 +195,7 @@ class GroundWork(QObject):
         self._view = None
         self.place.set_ground(ground)
         self._draw_tiles()
-        self._set_target()
+        self._target.follow()
         self.ground_changed.emit()
         self.changed.emit()
 
@@ -220,47 +215,11 @@ class GroundWork(QObject):
             # Large stores take longer than a frame.
             self._outlines.run(lambda: state_array(ground.tiling, states), show, self.failed.emit)
 
-    def _set_target(self) -> None:
-        """Say what the encoder shall encode, unless it does so already."""
-        imagery = self.imagery
-        target: object = None
-        if imagery.facts is not None:
-            place = (imagery.model_id, imagery.factor) if imagery.store is None else imagery.store.folder
-            target = (imagery.facts, place)
-            if imagery.store is not None and imagery.found_store is None and not imagery.is_looking:
-                # Just adopted from the encoder, which goes on; or somebody else's store.
-                target = target if target == self._target else None
-        if target == self._target:
-            return
-        self._target = target
-        make = None
-        self._no_target = None
-        if target is not None:
-            try:
-                make = self._make_request()
-            except GeoSam2Error as error:
-                self._no_target = error
-        elif imagery.store is not None:
-            self._no_target = EncodeRequestError(
-                self.tr("This tile is not encoded, and the image of the store is not in the project."),
-                self.tr("Add the image to the project to encode more of it."),
-            )
-        self.encoding.set_target(make)
-
-    def _make_request(self) -> MakeRequest:
-        imagery = self.imagery
-        facts, found, store = imagery.facts, imagery.found_store, imagery.store
-        if store is None:
-            request = layer_encode_request(facts, imagery.model_id, imagery.factor)
-            return lambda: request
-        model = ModelChoice(model_of_store(store.store.manifest.model, settings.home()))
-        return lambda: store_encode_request(facts, found, model)
-
     # What follows from encoding
 
     def _adopt(self, store: FeatureStore) -> None:
         """Work on the store that the encoder has made, with the same encoder."""
-        self._target = (self.imagery.facts, store.folder)
+        self._target.keep(store)
         self.imagery.adopt(store)
         self.imagery.device = self.encoding.device
 
@@ -293,8 +252,8 @@ class GroundWork(QObject):
         if ground is None:
             return
         if not self.encoding.can_encode:
-            if self._no_target is not None:
-                self.failed.emit(self._no_target)
+            if self._target.problem is not None:
+                self.failed.emit(self._target.problem)
             return
         self._tried.clear()
         if bounds == self._all_px():
