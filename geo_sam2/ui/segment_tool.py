@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The map tool of segmentation: what the hand does on the canvas, as signals.
 
-Owns what makes a click, a drag, a double-click or a key; shows a box while it is drawn and a
-prompt while it is dragged. What becomes of it is the controller's; prompts, masks and layers are
-not known here. Panning and zooming stay QGIS's own. Main thread.
+Owns what makes a click, a drag, a double-click or a key. What becomes of it is the controller's;
+prompts, masks and layers are not known here. Panning and zooming stay QGIS's own. Main thread.
 """
 
 from __future__ import annotations
@@ -15,18 +14,17 @@ from qgis.PyQt.QtCore import QEvent, QObject, QPoint, Qt, pyqtSignal
 from qgis.PyQt.QtGui import QCursor, QMouseEvent, QWheelEvent
 
 from geo_sam2.engine.prompt_labels import BACKGROUND, FOREGROUND
+from geo_sam2.ui.box_drawing import BoxDrawing
 from geo_sam2.ui.overlay import Overlay
 from geo_sam2.ui.presses import Press, RecentPress
 from geo_sam2.ui.prompt_cursor import PromptKind, prompt_cursor
+from geo_sam2.ui.prompt_grip import PromptGrip
 from geo_sam2.ui.segment_keys import SegmentKeys
 from geo_sam2.ui.wheel_steps import WheelSteps
 
 _LEFT, _RIGHT = Qt.MouseButton.LeftButton, Qt.MouseButton.RightButton
 _NO_BUTTON = Qt.MouseButton.NoButton
 _KINDS = tuple(PromptKind)
-
-# A box with a side shorter than this was not meant.
-_LEAST_BOX_PX = 3
 
 
 class SegmentTool(QgsMapTool):
@@ -64,11 +62,10 @@ class SegmentTool(QgsMapTool):
         self._kind = PromptKind.AUTO
         self._is_object_open = False
         self._press: Press | None = None
-        self._corner: QPoint | None = None  # of a box that is drawn with two clicks
+        self._boxes = BoxDrawing(canvas, overlay)
+        self._grip = PromptGrip(canvas, overlay)
         self._is_waiting_for_release = False
         self._is_hovering = False
-        self._hot_prompt: int | None = None
-        self._pointer = QPoint()
         self._last_click = RecentPress()
         self._last_double_click = RecentPress()
         self._wheel = WheelSteps()
@@ -108,7 +105,7 @@ class SegmentTool(QgsMapTool):
         """Show the pointer of the kind of prompt, in the colours of the overlay's style."""
         if self._press is not None and self._press.prompt_id is not None:
             self.setCursor(QCursor(Qt.CursorShape.ClosedHandCursor))
-        elif self._hot_prompt is not None:
+        elif self._grip.is_hot:
             self.setCursor(QCursor(Qt.CursorShape.OpenHandCursor))
         else:
             self.setCursor(prompt_cursor(self._kind, self._overlay.style))
@@ -187,8 +184,8 @@ class SegmentTool(QgsMapTool):
             return
         if self._press is not None:
             self._drag(self._press, at)
-        elif self._corner is not None:
-            self._overlay.set_drawn_box(self._box(self._corner, at))
+        elif self._boxes.corner is not None:
+            self._boxes.show(self._boxes.corner, at)
         else:
             self._hover(at)
 
@@ -244,16 +241,15 @@ class SegmentTool(QgsMapTool):
         if not press.follow(at) or press.button != _LEFT:
             return
         if press.prompt_id is not None:
-            start, end = self.toMapCoordinates(press.at), self.toMapCoordinates(at)
-            self._overlay.drag_prompt(press.prompt_id, end.x() - start.x(), end.y() - start.y())
+            self._grip.drag(press.prompt_id, press.at, at)
         elif self._kind in (PromptKind.AUTO, PromptKind.BOX):
             self._end_hover()
-            self._overlay.set_drawn_box(self._box(press.at, at))
+            self._boxes.show(press.at, at)
 
     def _finish(self, press: Press, at: QPoint) -> None:
         # Before any signal: what it sets off may change the tool.
         self._press = None
-        self._overlay.set_drawn_box(None)
+        self._boxes.hide()
         self.update_cursor()
         is_inside = self._canvas.viewport().rect().contains(at)
         if press.prompt_id is not None:
@@ -263,24 +259,19 @@ class SegmentTool(QgsMapTool):
         elif press.button != _LEFT:
             pass  # thought better of it
         elif self._kind in (PromptKind.AUTO, PromptKind.BOX):
-            self._corner = None
             self._tell_box(press.at, at)
         elif is_inside:
             self._click(press)  # no drag can have been meant
 
     def _finish_on_prompt(self, press: Press, prompt_id: int, at: QPoint | None) -> None:
         """Move a prompt, or take it away; a drag off the canvas (``at`` is None) changes nothing."""
-        centre = self._overlay.prompt_centre(prompt_id)
-        self._overlay.drop_prompt()
-        if centre is None:
+        place = self._grip.drop(prompt_id, press.at, press.at if at is None else at)
+        if place is None:
             return  # taken away meanwhile
         if press.button == _RIGHT and not press.is_drag:
-            self._set_hot_prompt(None)
+            self._let_go_of_prompt()
             self.prompt_delete_requested.emit(prompt_id)
         elif press.button == _LEFT and press.is_drag and at is not None:
-            # By as much as the hand moved: it need not have hit the middle.
-            start, end = self.toMapCoordinates(press.at), self.toMapCoordinates(at)
-            place = QgsPointXY(centre.x() + end.x() - start.x(), centre.y() + end.y() - start.y())
             self.prompt_moved.emit(prompt_id, place)
 
     def _click(self, press: Press) -> None:
@@ -290,12 +281,11 @@ class SegmentTool(QgsMapTool):
         else:
             self._last_click.forget()
         if is_left and self._kind is PromptKind.BOX:
-            corner, self._corner = self._corner, None
-            if corner is None:
-                self._corner = press.at
+            if self._boxes.corner is None:
+                self._boxes.corner = press.at
             else:
                 self._last_click.forget()
-                self._tell_box(corner, press.at)
+                self._tell_box(self._boxes.corner, press.at)
             return
         is_background = not is_left or self._kind is PromptKind.BACKGROUND
         self.clicked.emit(self.toMapCoordinates(press.at), BACKGROUND if is_background else FOREGROUND)
@@ -311,31 +301,18 @@ class SegmentTool(QgsMapTool):
         else:  # no prompt came of the first press: none is to be taken back
             self.accept_requested.emit()
 
-    def _box(self, corner: QPoint, opposite: QPoint) -> QgsRectangle:
-        """Return the box between two pixels, along the axes of the map; it ends where the canvas ends.
-
-        On a rotated canvas its sides are turned with the map: what is seen is what is told.
-        """
-        view = self._canvas.viewport().rect()
-        inside = QPoint(
-            min(max(opposite.x(), view.left()), view.right()),
-            min(max(opposite.y(), view.top()), view.bottom()),
-        )
-        return QgsRectangle(self.toMapCoordinates(corner), self.toMapCoordinates(inside))
-
     def _tell_box(self, corner: QPoint, opposite: QPoint) -> None:
-        self._overlay.set_drawn_box(None)
-        box = self._box(corner, opposite)
-        if min(box.width(), box.height()) >= _LEAST_BOX_PX * self._canvas.mapUnitsPerPixel():
+        box = self._boxes.finish(corner, opposite)
+        if box is not None:
             self.boxed.emit(box)
 
     def _hover(self, at: QPoint) -> None:
         if not self._canvas.viewport().rect().contains(at):
             self._end_hover()
             return
-        self._pointer = QPoint(at)
-        self._set_hot_prompt(self._overlay.prompt_at(at))
-        if self._hot_prompt is None and self._kind in (PromptKind.AUTO, PromptKind.FOREGROUND):
+        if self._grip.point_at(at):
+            self.update_cursor()
+        if not self._grip.is_hot and self._kind in (PromptKind.AUTO, PromptKind.FOREGROUND):
             self._is_hovering = True
             self.hovered.emit(self.toMapCoordinates(at))
         else:
@@ -343,15 +320,13 @@ class SegmentTool(QgsMapTool):
 
     def _end_hover(self, *, is_over_canvas: bool = False) -> None:
         if not is_over_canvas:
-            self._set_hot_prompt(None)
+            self._let_go_of_prompt()
         if self._is_hovering:
             self._is_hovering = False
             self.hover_ended.emit()
 
-    def _set_hot_prompt(self, prompt_id: int | None) -> None:
-        if prompt_id != self._hot_prompt:
-            self._hot_prompt = prompt_id
-            self._overlay.set_hot_prompt(prompt_id)
+    def _let_go_of_prompt(self) -> None:
+        if self._grip.let_go():
             self.update_cursor()
 
     # What the keys ask for.
@@ -364,16 +339,16 @@ class SegmentTool(QgsMapTool):
     @property
     def has_begun(self) -> bool:
         """Whether Esc has something to call off before the object: a press, or a box's first corner."""
-        return self._press is not None or self._corner is not None
+        return self._press is not None or self._boxes.corner is not None
 
     def call_off(self) -> bool:
         """Forget what a button or the first corner of a box began; says whether there was anything."""
         had_begun = self.has_begun
         self._is_waiting_for_release |= self.is_pressed
-        self._press = self._corner = None
+        self._press = None
         if had_begun:
-            self._overlay.set_drawn_box(None)
-            self._overlay.drop_prompt()
+            self._boxes.call_off()
+            self._grip.call_off()
             self.update_cursor()
         return had_begun
 
@@ -384,13 +359,12 @@ class SegmentTool(QgsMapTool):
     @property
     def hot_prompt(self) -> int | None:
         """The prompt under the pointer."""
-        # Asked anew: prompts may have moved under a pointer that has not.
-        return None if self._hot_prompt is None else self._overlay.prompt_at(self._pointer)
+        return self._grip.prompt
 
     def delete_hot_prompt(self) -> None:
         """Ask for the prompt under the pointer to be taken away, if there is one."""
         prompt_id = self.hot_prompt
-        self._set_hot_prompt(None)
+        self._let_go_of_prompt()
         if prompt_id is not None:
             self.prompt_delete_requested.emit(prompt_id)
 
