@@ -233,7 +233,8 @@ class LiveEncoder:
                 self._fail(_fault(error))
             finally:
                 self._queue.put_back()
-            if not (self._is_stopped() or self._is_wanted()):
+            # Also if it was paused while the last tile was finished: nothing would ever say so afterwards.
+            if not (self._is_closed or self._is_wanted()):
                 self._listener.went_idle()
 
     def _wait_for_work(self) -> bool:

@@ -23,6 +23,7 @@ from geo_sam2.tile_window import TileWindow
 from geo_sam2.ui.background import Background
 from geo_sam2.ui.dock_view import EncodingView
 from geo_sam2.ui.live_bridge import LiveBridge
+from geo_sam2.ui.tile_counts import encoded_text
 
 #: Says what to encode where; may open files, so it is called on a worker.
 MakeRequest = Callable[[], EncodeRequest]
@@ -153,7 +154,7 @@ class Encoding(QObject):
             return self.tr("Paused; what is encoded is kept.") if self.is_running else ""
         if progress is None:
             return self.tr("Getting ready to encode…") if self.is_running else ""
-        text = self.tr("{done} of {total} tiles encoded").format(done=progress.done, total=progress.total)
+        text = encoded_text(progress.done, progress.total)
         if progress.seconds_left is None:
             return text
         return self.tr("{tiles}, {time} left").format(tiles=text, time=duration_text(progress.seconds_left))
@@ -241,4 +242,6 @@ class Encoding(QObject):
     def went_idle(self) -> None:
         """It is done."""
         self.window, self._progress = None, None
+        if self._is_paused and self.error is None:
+            self.pause(False)  # there is nothing left that could be resumed
         self.changed.emit()

@@ -14,6 +14,7 @@ from geo_sam2.encoder.progress import duration_text, size_text
 from geo_sam2.runtime import model_catalogue
 from geo_sam2.ui import dock_view
 from geo_sam2.ui.imagery import Imagery
+from geo_sam2.ui.tile_counts import done_text, tiles_text
 
 
 class ImageryStatus:
@@ -59,18 +60,17 @@ class ImageryStatus:
         store = self._imagery.store
         if store is None:
             return ""
-        text = _translate("{done} of {total} tiles").format(done=store.done, total=len(store.tiling))
+        text = done_text(store.done, len(store.tiling))
         model = _model_text(store.store.manifest.model.id)
         return " · ".join(filter(None, (text, model, self._imagery.device)))
 
     def _store_text(self, found: FoundStore) -> str:
         store = self._imagery.store
         is_open = store is not None and store.folder == found.folder
-        return _translate("{model}, {resolution}: {done} of {total} tiles").format(
+        return _translate("{model}, {resolution}: {tiles}").format(
             model=_model_text(found.model_id),
             resolution=found.gsd_text,
-            done=store.done if is_open else found.done,
-            total=found.total,
+            tiles=done_text(store.done if is_open else found.done, found.total),
         )
 
     def _offered_pixel_m(self) -> float | None:
@@ -92,11 +92,7 @@ def _model_text(model_id: str) -> str:
 
 
 def _offer_text(offer: ResolutionOffer) -> str:
-    if offer.tiles == 1:
-        tiles = _translate("1 tile")
-    else:
-        tiles = _translate("{count} tiles").format(count=offer.tiles)
-    text = f"{offer.gsd_text} · {tiles} · {size_text(offer.bytes)}"
+    text = f"{offer.gsd_text} · {tiles_text(offer.tiles)} · {size_text(offer.bytes)}"
     return text if offer.seconds is None else f"{text} · {duration_text(offer.seconds)}"
 
 

@@ -15,6 +15,7 @@ import pytest
 
 from geo_sam2.encoder import engine_task
 from geo_sam2.encoder.live_encoder import LiveEncoder
+from geo_sam2.encoder.live_run import LiveRun
 from geo_sam2.encoder.raster_source import GdalRasterSource
 from geo_sam2.encoder.store_turns import TURNS
 from geo_sam2.encoder.tiling import Tiling
@@ -273,6 +274,20 @@ def test_pause_gives_up_the_tile_under_way_and_resume_goes_on(
         listener.wait_for("went_idle")
     assert listener.told("started")[1:] == [PLACES[5], *PLACES[:2]]
     assert counts(folder) == {"done": 3}
+
+
+def test_pause_while_the_last_tile_is_finished_is_no_pause_for_ever(engine, request_, folder, monkeypatch):
+    with live_encoder(request_, engine) as (encoder, listener):
+        run = LiveRun.run
+
+        def run_and_pause(self):
+            run(self)
+            encoder.pause()
+
+        monkeypatch.setattr(LiveRun, "run", run_and_pause)
+        encoder.want(WINDOWS[:1])
+        listener.wait_for("went_idle")
+    assert counts(folder) == {"done": 1}
 
 
 def test_forgotten_windows_are_not_encoded(gated_engine, gate, request_, reads, folder):
