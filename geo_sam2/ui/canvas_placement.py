@@ -10,7 +10,8 @@ import math
 
 from qgis.core import QgsCoordinateReferenceSystem, QgsCoordinateTransform, QgsCsException, QgsGeometry
 from qgis.gui import QgsMapCanvas
-from qgis.PyQt.QtGui import QTransform
+from qgis.PyQt.QtCore import QPoint
+from qgis.PyQt.QtGui import QCursor, QTransform
 
 # Straight sides are bent by a change of CRS: so many vertices are put into each before it.
 _VERTICES_PER_SIDE = 7
@@ -64,3 +65,11 @@ def on_canvas(
 def screen_transform(canvas: QgsMapCanvas) -> QTransform:
     """Return the way from map coordinates to device-independent pixels of the canvas, rotation included."""
     return canvas.getCoordinateTransform().transform()
+
+
+def pointer_or_middle(canvas: QgsMapCanvas) -> QPoint:
+    """Return the pixel of the canvas under the pointer, or in its middle while the pointer is elsewhere."""
+    viewport = canvas.viewport()
+    at = viewport.mapFromGlobal(QCursor.pos())
+    is_there = viewport.underMouse() and viewport.rect().contains(at)
+    return at if is_there else viewport.rect().center()

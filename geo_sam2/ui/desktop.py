@@ -13,10 +13,11 @@ from qgis.core import Qgis, QgsProject
 from qgis.gui import QgisInterface, QgsApplicationExitBlockerInterface
 from qgis.PyQt import sip
 from qgis.PyQt.QtCore import QObject, Qt
-from qgis.PyQt.QtWidgets import QAction, QMenu
+from qgis.PyQt.QtWidgets import QAction, QMenu, QPushButton
 
 from geo_sam2 import store_loading
 from geo_sam2.icon_files import icon
+from geo_sam2.ui.details import show_details
 from geo_sam2.ui.dock_view import Level
 
 if TYPE_CHECKING:
@@ -79,6 +80,7 @@ class Desktop(QObject):
             self._dock = GeoSam2Dock(self._controller, self._iface.mainWindow())
             self._dock.opened.connect(self._follow_opened)
             self._dock.closed.connect(self._follow_closed)
+            self._dock.map_wanted.connect(self._go_to_map)
             self._iface.addDockWidget(Qt.DockWidgetArea.RightDockWidgetArea, self._dock)
         self._dock.setUserVisible(True)
         self._follow_opened()
@@ -130,8 +132,26 @@ class Desktop(QObject):
             self._controller.set_shown(False)
 
     def _show_message(self, text: str, hint: str, level: Level) -> None:
-        sentence = f"{text} {hint}".strip()
-        self._iface.messageBar().pushMessage("Geo-SAM2", sentence, _LEVELS[level], _SECONDS[level])
+        """Say in the message bar what the dock would say if it could be seen."""
+        if self._dock is not None and self._dock.isUserVisible():
+            return
+        bar = self._iface.messageBar()
+        item = bar.createMessage(self.tr("Geo-SAM2"), text)
+        notice = self._controller.view().notice
+        details = notice.details if notice is not None and notice.text == text else ""
+        if hint or details:
+            # The bar cuts off what does not fit.
+            button = QPushButton(self.tr("Details"), item)
+            window = self._iface.mainWindow()
+            button.clicked.connect(lambda: show_details(window, text, hint, details))
+            item.layout().addWidget(button)
+        bar.pushWidget(item, _LEVELS[level], _SECONDS[level])
+
+    def _go_to_map(self) -> None:
+        """Give the map the keyboard, also from a dock in a window of its own."""
+        canvas = self._iface.mapCanvas()
+        canvas.activateWindow()
+        canvas.setFocus(Qt.FocusReason.OtherFocusReason)
 
 
 class _ExitBlocker(QgsApplicationExitBlockerInterface):

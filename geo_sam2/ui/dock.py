@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from qgis.core import QgsProviderRegistry
 from qgis.gui import QgsDockWidget
-from qgis.PyQt.QtCore import QMimeData, Qt
-from qgis.PyQt.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent
+from qgis.PyQt.QtCore import QMimeData, Qt, pyqtSignal
+from qgis.PyQt.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent, QKeyEvent
 from qgis.PyQt.QtWidgets import QFileDialog, QMessageBox, QWidget
 
 from geo_sam2.icon_files import icon
@@ -45,7 +45,12 @@ class GeoSam2Dock(QgsDockWidget):
     Args:
         controller: Decides; outlives the dock.
         parent: QGIS's main window.
+
+    Signals:
+        map_wanted: Whoever has the keyboard in the dock wants it back on the map.
     """
+
+    map_wanted = pyqtSignal()
 
     def __init__(self, controller: Controller, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -217,6 +222,14 @@ class GeoSam2Dock(QgsDockWidget):
             event.ignore()
             return
         super().closeEvent(event)
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        """Leave the dock with Esc, where the widget that has the keyboard does not want it."""
+        if event.key() == Qt.Key.Key_Escape and event.modifiers() == Qt.KeyboardModifier.NoModifier:
+            event.accept()
+            self.map_wanted.emit()
+        else:
+            super().keyPressEvent(event)
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
         """Take the folder of a store."""

@@ -4,11 +4,11 @@
 from __future__ import annotations
 
 from qgis.core import QgsApplication
-from qgis.gui import QgsMessageViewer
 from qgis.PyQt.QtCore import pyqtSignal
 from qgis.PyQt.QtGui import QPalette
 from qgis.PyQt.QtWidgets import QStyle, QWidget
 
+from geo_sam2.ui.details import show_details
 from geo_sam2.ui.dock_view import Level, Notice
 from geo_sam2.ui.forms import form, show_text
 
@@ -57,7 +57,5 @@ class NoticeBar(QWidget, _Form):
     def _show_details(self) -> None:
         if self._notice is None:
             return
-        viewer = QgsMessageViewer(self.window())  # deletes itself when it is closed
-        viewer.setTitle(self.tr("Geo-SAM2: details"))
-        viewer.setMessageAsPlainText(f"{self._notice.text}\n\n{self._notice.details}")
-        viewer.show()
+        notice = self._notice
+        show_details(self.window(), notice.text, notice.hint, notice.details)

@@ -143,7 +143,9 @@ def _start_notice(situation: Situation) -> Notice | None:
 def hint_text(*, is_segmenting: bool, is_reopening: bool, is_open: bool, kind: str) -> str:
     """Return what hand and keys do just now."""
     if is_reopening:
-        return translate("Notices", "Click a saved polygon to correct it · Esc: back")
+        return translate(
+            "Notices", "Click a saved polygon to correct it · Enter: the one under the pointer · Esc: back"
+        )
     if not is_segmenting:
         return ""
     if is_open:
@@ -159,4 +161,5 @@ def hint_text(*, is_segmenting: bool, is_reopening: bool, is_open: bool, kind: s
         "background": translate("Notices", "Click beside the object"),
         "box": translate("Notices", "Drag a box, or click two corners"),
     }[kind]
-    return translate("Notices", "{first} · Tab: kind of prompt · 1–9: class · Space: pan").format(first=first)
+    keys = translate("Notices", "Tab: kind of prompt · F, B: add, take away by key · 1–9: class · Space: pan")
+    return f"{first} · {keys}"

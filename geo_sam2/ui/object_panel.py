@@ -75,7 +75,7 @@ class ObjectPanel(QWidget, _Form):
         self._show_candidates(view)
         show_text(self.statusLabel, view.status)
         self.acceptButton.setEnabled(view.can_accept)
-        self.acceptButton.setText(self.tr("&Update") if view.is_reopened else self.tr("&Accept"))
+        self.acceptButton.setText(self.tr("Upd&ate") if view.is_reopened else self.tr("&Accept"))
         self.clearButton.setEnabled(view.is_open)
         self.undoButton.setEnabled(view.can_undo)
         self.redoButton.setEnabled(view.can_redo)

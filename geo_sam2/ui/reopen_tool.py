@@ -10,9 +10,14 @@ from qgis.PyQt.QtCore import QPoint, Qt, pyqtSignal
 from qgis.PyQt.QtGui import QKeyEvent
 from qgis.PyQt.QtWidgets import QApplication
 
+from geo_sam2.ui.canvas_placement import pointer_or_middle
+
 
 class ReopenTool(QgsMapTool):
-    """Tells where the user clicks, in the CRS of the canvas; Esc asks for the tool before."""
+    """Tells where the user clicks, in the CRS of the canvas; Esc asks for the tool before.
+
+    Enter clicks under the pointer, or in the middle of the canvas where there is none.
+    """
 
     picked = pyqtSignal(QgsPointXY)
     cancelled = pyqtSignal()
@@ -26,6 +31,11 @@ class ReopenTool(QgsMapTool):
     def flags(self) -> QgsMapTool.Flag:
         """Let Shift and a drag zoom in, as with QGIS's own tools."""
         return QgsMapTool.Flag.AllowZoomRect
+
+    def activate(self) -> None:
+        """Take the canvas: keys work at once, without a click on it first."""
+        super().activate()
+        self._canvas.setFocus(Qt.FocusReason.OtherFocusReason)
 
     def canvasPressEvent(self, event: QgsMapMouseEvent) -> None:
         """Note where a click may begin; with a second button it is none."""
@@ -41,11 +51,14 @@ class ReopenTool(QgsMapTool):
             self.picked.emit(self.toMapCoordinates(start))
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
-        """Give up on Esc; other keys are QGIS's."""
+        """Pick with Enter, give up on Esc; other keys are QGIS's."""
         if event.key() == Qt.Key.Key_Escape:
             event.accept()
             self._pressed_at = None
             self.cancelled.emit()
+        elif event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter):
+            event.accept()
+            self.picked.emit(self.toMapCoordinates(pointer_or_middle(self._canvas)))
         else:
             event.ignore()
 

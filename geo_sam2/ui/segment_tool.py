@@ -15,6 +15,7 @@ from qgis.PyQt.QtGui import QCursor, QMouseEvent, QWheelEvent
 
 from geo_sam2.engine.prompt_labels import BACKGROUND, FOREGROUND
 from geo_sam2.ui.box_drawing import BoxDrawing
+from geo_sam2.ui.canvas_placement import pointer_or_middle
 from geo_sam2.ui.overlay import Overlay
 from geo_sam2.ui.presses import Press, RecentPress
 from geo_sam2.ui.prompt_cursor import PromptKind, prompt_cursor
@@ -370,7 +371,4 @@ class SegmentTool(QgsMapTool):
 
     def click_without_button(self, label: int) -> None:
         """Set a point under the pointer; where there is none, in the middle of the canvas."""
-        viewport = self._canvas.viewport()
-        at = viewport.mapFromGlobal(QCursor.pos())
-        is_there = viewport.underMouse() and viewport.rect().contains(at)
-        self.clicked.emit(self.toMapCoordinates(at if is_there else viewport.rect().center()), label)
+        self.clicked.emit(self.toMapCoordinates(pointer_or_middle(self._canvas)), label)

@@ -249,5 +249,21 @@ def test_reopen_tool_tells_clicks_and_gives_up_on_esc(canvas):
     hand.click(100, 50)
 
 
+def test_reopen_tool_has_the_keyboard_and_picks_with_enter(canvas):
+    tool = ReopenTool(canvas)
+    told = Told(tool, "picked", "cancelled")
+    beside = QLineEdit(canvas.parentWidget())
+    beside.show()
+    beside.setFocus()
+    canvas.setMapTool(tool)
+    assert canvas.hasFocus()
+    hand = Hand(canvas)
+    hand.leave()
+    hand.key(Key.Key_Return)
+    middle = canvas.viewport().rect().center()
+    assert told.take() == [("picked", on_map(middle.x(), middle.y()))]
+    tool.remove()
+
+
 def test_pixel_of_a_drag_is_not_rounded_by_the_view(canvas, tool):
     assert tool.toMapCoordinates(QPoint(10, 20)) == QgsPointXY(*on_map(10, 20))

@@ -8,12 +8,21 @@ import threading
 
 import pytest
 from qgis.core import QgsProject
-from qgis.gui import QgsMapCanvasItem, QgsMapToolPan
-from qgis.PyQt.QtCore import QCoreApplication, QEvent, QMimeData, QUrl
+from qgis.gui import QgsMapCanvasItem, QgsMapToolPan, QgsMessageBar, QgsMessageViewer
+from qgis.PyQt.QtCore import QCoreApplication, QEvent, QMimeData, Qt, QUrl
 from qgis.PyQt.QtTest import QTest
-from qgis.PyQt.QtWidgets import QAction, QApplication, QMainWindow, QMenu, QMessageBox
+from qgis.PyQt.QtWidgets import (
+    QAction,
+    QApplication,
+    QMainWindow,
+    QMenu,
+    QMessageBox,
+    QPushButton,
+    QTextEdit,
+)
 
 from geo_sam2 import classFactory, store_loading
+from geo_sam2.errors import EngineError
 from geo_sam2.ui.dock import OBJECT_NAME, dropped_store
 from tests.qgis.canvases import canvas_shown
 from tests.qgis.docks import HOUSE, SHED, Scene, own_home, scene_raster
@@ -31,7 +40,7 @@ class Iface:
         self.canvas = canvas
         self.menu = QMenu(self.window)
         self.actions, self.blockers, self.docks = [], [], []
-        self.bar = MessageBar()
+        self.bar = QgsMessageBar()
 
     def mainWindow(self):  # noqa: N802  QGIS's names, here and below
         return self.window
@@ -64,14 +73,6 @@ class Iface:
     def removeDockWidget(self, dock):  # noqa: N802
         self.window.removeDockWidget(dock)
         self.docks.remove(dock)
-
-
-class MessageBar:
-    def __init__(self):
-        self.messages = []
-
-    def pushMessage(self, *message):  # noqa: N802
-        self.messages.append(message)
 
 
 @pytest.fixture
@@ -187,6 +188,47 @@ def test_closing_without_an_object_asks_nothing(iface, plugin, answers):
     plugin.desktop.show_dock().close()
     assert iface.blockers[0].allowExit()
     assert asked == []
+
+
+def fault(details=""):
+    error = EngineError("The engine has stopped.", "Try again.")
+    error.details = details
+    return error
+
+
+def test_failure_is_said_in_the_dock_alone_where_that_is_seen(iface, plugin):
+    scene = Opened(iface, plugin)
+    scene.wait(scene.dock.isUserVisible)
+    scene.controller.saving.failed.emit(fault())
+    assert scene.view.notice.text == "The engine has stopped."
+    assert iface.bar.items() == []
+
+
+@pytest.mark.parametrize("details", ["", "Traceback of it"])
+def test_failure_of_a_closed_dock_is_said_in_the_message_bar_with_all_that_is_known(iface, plugin, details):
+    scene = Opened(iface, plugin)
+    scene.dock.close()
+    scene.controller.saving.failed.emit(fault(details))
+    (item,) = iface.bar.items()
+    assert item.text() == "The engine has stopped."
+    (button,) = [button for button in item.findChildren(QPushButton) if button.text() == "Details"]
+    button.click()
+    (viewer,) = iface.window.findChildren(QgsMessageViewer)
+    shown = viewer.findChild(QTextEdit).toPlainText()
+    assert shown == "\n\n".join(filter(None, ["The engine has stopped.", "Try again.", details]))
+    viewer.close()
+    plugin.desktop.show_dock()
+    assert scene.view.notice.text == "The engine has stopped."
+
+
+def test_esc_goes_from_the_dock_to_the_map(iface, plugin):
+    scene = Opened(iface, plugin)
+    combo = scene.dock.contents.startPanel.rasterCombo
+    iface.window.activateWindow()
+    combo.setFocus()
+    scene.wait(combo.hasFocus)
+    QTest.keyClick(combo, Qt.Key.Key_Escape)
+    assert iface.canvas.hasFocus()
 
 
 def test_encoded_store_opens_in_the_dock(iface, plugin, tmp_path):

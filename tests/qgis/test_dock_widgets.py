@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 from qgis.PyQt.QtCore import QObject, Qt, pyqtSignal
+from qgis.PyQt.QtTest import QTest
 from qgis.PyQt.QtWidgets import (
     QAbstractButton,
     QAbstractSpinBox,
     QApplication,
     QComboBox,
+    QLabel,
     QListWidget,
     QWidget,
 )
@@ -179,6 +181,55 @@ def test_tab_goes_from_top_to_bottom(dock):
     ordered = places[start:] + places[:start]
     # Within a row, tops may differ by a few pixels.
     assert all(later >= earlier - 12 for earlier, later in zip(ordered, ordered[1:])), ordered
+
+
+# Of the main menu, in English: QGIS would open a menu instead.
+MENU_LETTERS = "jevlsporwdmch"
+
+
+def test_letters_of_the_dock_are_its_own(dock):
+    open_all(dock)
+    dock.show_view(full_view())
+    texts = [widget.text() for widget in dock.contents.findChildren(QLabel) if widget.buddy() is not None]
+    texts += [widget.text() for widget in dock.contents.findChildren(QAbstractButton)]
+    letters = [text[text.index("&") + 1].lower() for text in texts if "&" in text]
+    assert len(letters) == len(set(letters)), sorted(letters)
+    assert set(letters).isdisjoint(MENU_LETTERS), sorted(letters)
+    assert {"i", "t", "g", "n", "a", "u"} <= set(letters)
+
+
+def test_buttons_for_the_hand_leave_the_keyboard_to_the_map(dock):
+    open_all(dock)
+    dock.show_view(full_view())
+    panels = (dock.contents.objectPanel, dock.contents.outputPanel)
+    buttons = [button for panel in panels for button in panel.findChildren(QAbstractButton)]
+    assert len(buttons) > 15
+    for button in buttons:
+        if button.objectName() != "classColourButton":  # opens a dialog
+            assert button.focusPolicy() == Qt.FocusPolicy.TabFocus, button.objectName()
+
+
+def test_accept_stays_where_it_is_while_an_object_grows(dock):
+    dock.resize(400, 900)
+    full = full_view()
+    places = set()
+    for shown in (views.ObjectView(), full.object, replace(full.object, candidates=(), status="Score 90 %")):
+        dock.show_view(replace(full, object=shown))
+        QApplication.processEvents()
+        button = dock.contents.objectPanel.acceptButton
+        places.add(button.mapTo(dock.contents.objectPanel, button.rect().topLeft()).y())
+    assert len(places) == 1
+
+
+def test_esc_in_the_dock_asks_for_the_map(dock):
+    asked = []
+    dock.map_wanted.connect(lambda: asked.append(True))
+    dock.show_view(full_view())
+    for widget in (dock.contents.objectPanel.acceptButton, dock.contents.startPanel.rasterCombo):
+        QTest.keyClick(widget, Qt.Key.Key_Escape)
+    assert asked == [True, True]
+    QTest.keyClick(dock.contents.objectPanel.acceptButton, Qt.Key.Key_F7)
+    assert len(asked) == 2
 
 
 def test_views_are_drawn_without_a_wish(dock, controller):
