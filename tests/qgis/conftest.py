@@ -9,6 +9,7 @@ file does so when the ground is laid. ``qgis_process`` and desktops started by a
 from __future__ import annotations
 
 import atexit
+import gc
 import os
 import shutil
 import tempfile
@@ -72,6 +73,13 @@ def pytest_runtest_teardown(item):
     """
     item.funcargs.clear()
     return (yield)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_layer_outlives_qgis(qgis_app):
+    """Free what tests have left in reference cycles before QGIS is ended, not after."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture
