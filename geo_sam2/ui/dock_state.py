@@ -36,6 +36,10 @@ class DockState(QObject):
         self._status = ObjectStatus(parts.prompting, parts.tools, parts.ground, parts.project)
         self._error: GeoSam2Error | None = None
         self._told = ""
+        self._told_at: tuple[str, bool] = ("", False)
+        # Whether there are images to choose among is part of the notice.
+        for signal in (parts.project.layersAdded, parts.project.layersRemoved):
+            signal.connect(self.changed)
 
     # What happened
 
@@ -58,8 +62,8 @@ class DockState(QObject):
             self.forget_error()
 
     def tell(self, text: str) -> None:
-        """Show an ordinary outcome until the next action."""
-        self._told = text
+        """Show an ordinary outcome until the next action, another image or another tool."""
+        self._told, self._told_at = text, self._place()
         self.changed.emit()
 
     def forget_told(self) -> None:
@@ -117,7 +121,7 @@ class DockState(QObject):
             is_reopened=parts.saving.replacing is not None,
             engine_state=self._engine_state() if parts.prompting.is_busy else None,
         )
-        return replace(view, status=self._told) if self._told else view
+        return replace(view, status=self._told) if self._told and self._told_at == self._place() else view
 
     def _output(self) -> OutputView:
         saving, classes = self._parts.saving, self._parts.classes
@@ -132,6 +136,9 @@ class DockState(QObject):
             classes=classes.view(),
             class_index=classes.index,
         )
+
+    def _place(self) -> tuple[str, bool]:
+        return self._parts.ground.imagery.layer_id, self._parts.tools.is_reopening
 
     def _engine_state(self) -> EngineState | None:
         try:

@@ -70,7 +70,7 @@ class ObjectStatus:
             CandidateView(
                 index,
                 result.candidates[index].mask,
-                round(result.candidates[index].score, 3),
+                result.candidates[index].score,
                 index == result.chosen,
             )
             for index in result.best_first
@@ -130,7 +130,8 @@ class ObjectStatus:
             parts.append(_area_text(area))
         if shown.result.is_truncated:
             parts.append(translate("ObjectStatus", "cut at the edge of its tile: click beyond to go on"))
-        if self._prompting.plan is not None and self._prompting.plan.idle:
+        plan = self._prompting.plan
+        if plan is not None and (plan.idle or plan.outside):
             parts.append(translate("ObjectStatus", "some prompts have no effect"))
         text = ", ".join(parts)
         return text[:1].upper() + text[1:]
