@@ -188,7 +188,6 @@ class Saving(QObject):
             return None
         # Not the layer's own extent: it forgets what is in the edit buffer until it is asked twice.
         extent = QgsRectangle()
-        extent.setMinimal()
         if layer.dataProvider().featureCount():
             extent.combineExtentWith(layer.dataProvider().extent())
         buffer = layer.editBuffer()
@@ -196,7 +195,7 @@ class Saving(QObject):
             added = [feature.geometry() for feature in buffer.addedFeatures().values()]
             for geometry in (*added, *buffer.changedGeometries().values()):
                 extent.combineExtentWith(geometry.boundingBox())
-        return None if extent.xMinimum() > extent.xMaximum() else extent
+        return None if extent.isNull() else extent
 
     def text(self) -> str:
         """Return a line about what was saved."""
