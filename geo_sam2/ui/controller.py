@@ -333,7 +333,8 @@ class Controller(QObject):
 
     def _update(self) -> None:
         """Tell of a new view soon, once for all that changes in one go."""
-        if not self._is_closed and not self._update_timer.isActive():
+        if not self._is_closed:
+            # Also where the timer waits for longer: an answer must not wait for it.
             self._update_timer.start(0)
 
     def _tell_view(self) -> None:

@@ -7,10 +7,12 @@ import re
 
 import pytest
 from qgis.core import QgsProject
-from qgis.PyQt.QtCore import Qt
+from qgis.PyQt.QtCore import QElapsedTimer, Qt
 
 from geo_sam2.ui.dock_view import Mend
 from tests.qgis.docks import HOUSE, SHED, dock_scene, scene_raster
+from tests.qgis.engines import fake_engine_command, session_of
+from tests.unit.gates import Gate
 
 
 @pytest.fixture
@@ -85,3 +87,21 @@ def test_prompt_beside_the_image_is_said_to_have_no_effect(scene):
     scene.hand.click(place.x(), place.y())
     scene.wait(lambda: scene.view.object.can_accept)
     assert "some prompts have no effect" in scene.view.object.status
+
+
+def test_outline_can_be_accepted_by_its_button_as_soon_as_it_is_seen(qgis_app, tmp_path):
+    gate = Gate()
+    command = fake_engine_command(journal=tmp_path / "journal", decode_gate=gate.port)
+    with session_of(command, tmp_path / "log") as session, dock_scene(engine=session.client) as scene:
+        scene.pick(scene.add_raster(scene_raster(tmp_path / "scene.tif")))
+        scene.click(HOUSE)
+        # The dock has drawn that an answer is awaited, and looks again after a while.
+        scene.wait(lambda: gate.is_reached() and scene.views[-1].object.is_busy)
+        gate.open()
+        accept = scene.dock.contents.objectPanel.acceptButton
+        scene.wait_for_outline()
+        since = QElapsedTimer()
+        since.start()
+        scene.wait(accept.isEnabled)
+        assert since.elapsed() < 100
+    gate.close()
