@@ -20,7 +20,7 @@ from geo_sam2.segmentation.output_fields import CLASS
 MADE_BY_DOCK = "geo_sam2/made_by_dock"
 
 # Of no hue, for it is none of the classes'.
-_NO_CLASS = "#4d4d4d"
+_NO_CLASS = "#ffffff"
 # The image stays visible through it.
 _FILL_ALPHA = 70
 _OUTLINE_MM = "0.46"

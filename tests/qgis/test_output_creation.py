@@ -169,14 +169,14 @@ def categories(layer):
 
 def test_new_layer_is_coloured_by_class_and_follows_the_list(tmp_path):
     layer = create_output(tmp_path / "a.gpkg", CRS, CLASSES)
-    assert categories(layer) == [("roof", "#0072b2"), ("tree", "#00aa00"), (None, "#4d4d4d")]
+    assert categories(layer) == [("roof", "#0072b2"), ("tree", "#00aa00"), (None, "#ffffff")]
     assert not show_classes(layer, CLASSES)
     assert show_classes(layer, CLASSES.recoloured(0, "#ff0000").added("road", "#010203").without(1))
     assert categories(layer) == [
         ("roof", "#ff0000"),
         ("tree", "#00aa00"),
         ("road", "#010203"),
-        (None, "#4d4d4d"),
+        (None, "#ffffff"),
     ]
 
 
