@@ -23,7 +23,9 @@ from geo_sam2.ui.overlay_style import OverlayStyle
 from geo_sam2.ui.prompt_item import BOX, PlacedPrompt, PromptItem
 
 _HOVER_Z, _OBJECT_Z, _DRAWN_BOX_Z, _PROMPTS_Z = 60.0, 61.0, 62.0, 63.0
-_HOVER_OPACITY, _OBJECT_OPACITY = 0.28, 0.2
+# A preview is looked through: at the ground, and at what was saved there a moment ago.
+_HOVER_OPACITY, _OBJECT_OPACITY = 0.12, 0.2
+_HOVER_WIDTH_SHARE = 0.75
 
 _Placed = tuple[QgsGeometry, QgsCoordinateReferenceSystem]
 
@@ -77,7 +79,7 @@ class Overlay(QObject):
     def set_style(self, style: OverlayStyle) -> None:
         """Draw everything that is and will be shown in another style."""
         self._style = style
-        self._hover_item.set_look(QColor(style.hover), style.width_px, _HOVER_OPACITY)
+        self._hover_item.set_look(QColor(style.hover), _HOVER_WIDTH_SHARE * style.width_px, _HOVER_OPACITY)
         self._object_item.set_look(QColor(style.object), style.width_px, _OBJECT_OPACITY)
         self._box_item.set_look(QColor(style.box), style.width_px, 0.08)
         self._prompt_item.set_style(style)

@@ -104,8 +104,21 @@ def test_object_is_drawn_with_its_hole(canvas, overlay):
     assert image[50, 50, 3] == 0
 
 
+def test_preview_covers_less_than_the_object(canvas, overlay):
+    overlay.set_hover(ring_shape(), utm())
+    preview = drawn(canvas)
+    overlay.set_hover(None)
+    overlay.set_object(ring_shape(), utm())
+    shown = drawn(canvas)
+    red, _, blue, alpha = preview[200, 100].astype(int)
+    assert alpha > 240
+    assert blue > red + 80  # not lost in its halo
+    assert 0 < preview[200, 125, 3] < shown[200, 125, 3]
+    assert (preview[..., 3] > 100).sum() < (shown[..., 3] > 100).sum()
+
+
 def test_line_has_a_halo_on_both_sides(canvas, overlay):
-    overlay.set_hover(rectangle(100, 100, 300, 300), utm())
+    overlay.set_object(rectangle(100, 100, 300, 300), utm())
     row = drawn(canvas)[200]
     outside, inside = row[97], row[102]
     assert outside[:3].min() > 200
