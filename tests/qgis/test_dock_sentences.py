@@ -35,6 +35,12 @@ def test_image_that_is_added_or_removed_elsewhere_changes_what_is_missing(scene)
     scene.wait(lambda: newest(scene).mend is Mend.ADD_RASTER)
 
 
+def test_new_project_begins_with_what_it_lacks_and_not_with_what_the_last_one_had(scene):
+    scene.pick(scene.add_raster(scene.path))
+    QgsProject.instance().clear()
+    scene.wait(lambda: newest(scene) is not None and newest(scene).mend is Mend.ADD_RASTER)
+
+
 def test_sentence_about_kept_prompts_is_said_of_their_image_only(scene, tmp_path):
     first = scene.add_raster(scene.path, "first")
     second = scene.add_raster(scene_raster(tmp_path / "second.tif", 700, 400), "second")
