@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from qgis.core import QgsGeometry
+from qgis.core import QgsGeometry, QgsMapToPixelSimplifier
 from qgis.gui import QgsMapCanvas, QgsMapCanvasItem
 from qgis.PyQt.QtCore import QRectF, Qt
 from qgis.PyQt.QtGui import QColor, QPainter, QPainterPath, QPen, QTransform
@@ -20,6 +20,9 @@ from geo_sam2.ui.overlay_style import halo_of
 
 HALO_PX = 1.5
 
+# A vertex that lies nearer to the one before is not drawn; in pixels of the device. Painting takes as long as
+# there are vertices, and the outline of a forest on a small map has several to a pixel.
+_NEAREST_VERTEX_PX = 0.75
 # Up to here Qt's own wide lines take a few milliseconds at most.
 _MANY_VERTICES = 256
 
@@ -35,7 +38,7 @@ class OutlineItem(QgsMapCanvasItem):
     def __init__(self, canvas: QgsMapCanvas, z_value: float) -> None:
         super().__init__(canvas)
         self._canvas = canvas
-        self._on_map = QPainterPath()
+        self._on_map = QgsGeometry()
         self._on_screen = QPainterPath()
         self._transform = QTransform()
         self._bounds = QRectF()
@@ -47,7 +50,7 @@ class OutlineItem(QgsMapCanvasItem):
 
     def set_shape(self, geometry: QgsGeometry | None) -> None:
         """Show another polygon, in the CRS of the canvas; None shows nothing."""
-        self._on_map = QPainterPath() if geometry is None else geometry.constGet().asQPainterPath()
+        self._on_map = QgsGeometry() if geometry is None else geometry
         self._place()
         self.setVisible(not self._on_map.isEmpty())
 
@@ -107,11 +110,24 @@ class OutlineItem(QgsMapCanvasItem):
     def _place(self) -> None:
         self.prepareGeometryChange()
         self._transform = screen_transform(self._canvas)
-        self._on_screen = self._transform.map(self._on_map)
+        self._on_screen = self._transform.map(self._drawn_path())
         margin = self._halo.widthF() / 2 + 1
         bounds = self._on_screen.controlPointRect()
         self._bounds = bounds.adjusted(-margin, -margin, margin, margin) if not bounds.isNull() else QRectF()
         self.update()
+
+    def _drawn_path(self) -> QPainterPath:
+        """Return what is to be seen of the polygon at the scale of the map, in the CRS of the canvas."""
+        if self._on_map.isEmpty():
+            return QPainterPath()
+        pixel = self._canvas.mapUnitsPerPixel() / self._canvas.devicePixelRatioF()
+        simplifier = QgsMapToPixelSimplifier(
+            QgsMapToPixelSimplifier.SimplifyFlag.SimplifyGeometry,
+            _NEAREST_VERTEX_PX * pixel,
+            QgsMapToPixelSimplifier.SimplifyAlgorithm.Distance,
+        )
+        drawn = simplifier.simplify(self._on_map)  # owns what constGet returns
+        return drawn.constGet().asQPainterPath()
 
 
 def _pen(colour: QColor, width_px: float) -> QPen:
