@@ -40,8 +40,6 @@ class DockState(QObject):
         # Whether there are images to choose among is part of the notice.
         for signal in (parts.project.layersAdded, parts.project.layersRemoved):
             signal.connect(self.changed)
-        # That all layers of the last project are gone needs no sentence.
-        parts.project.cleared.connect(self.forget_error)
 
     # What happened
 

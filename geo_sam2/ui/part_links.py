@@ -63,6 +63,8 @@ class PartLinks(QObject):
         self._project_links = (
             (parts.project.readProject, self._follow_project),
             (parts.project.cleared, self._follow_project),
+            # That all layers of the last project are gone needs no sentence.
+            (parts.project.cleared, state.forget_error),
         )
         for signal, slot in self._project_links:
             signal.connect(slot)
