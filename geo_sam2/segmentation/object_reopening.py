@@ -90,14 +90,20 @@ def reopened(layer: QgsVectorLayer, fid: int) -> ReopenedObject:
     feature = layer.getFeature(fid)
     if not feature.isValid():
         raise OutputError(
-            _translate("The feature is no longer in the layer."), _translate("Click another one.")
+            QCoreApplication.translate("ObjectReopening", "The feature is no longer in the layer."),
+            QCoreApplication.translate("ObjectReopening", "Click another one."),
         )
     indices = field_indices(layer)
     prompts = _text(feature, indices, PROMPTS)
     if not prompts:
         raise OutputError(
-            _translate("This polygon keeps no prompts, so it cannot be re-opened."),
-            _translate("Only objects that were saved into a layer with a text field “prompts” can."),
+            QCoreApplication.translate(
+                "ObjectReopening", "This polygon keeps no prompts, so it cannot be re-opened."
+            ),
+            QCoreApplication.translate(
+                "ObjectReopening",
+                "Only objects that were saved into a layer with a text field “prompts” can.",
+            ),
         )
     try:
         state = read_prompts(prompts)
@@ -105,7 +111,10 @@ def reopened(layer: QgsVectorLayer, fid: int) -> ReopenedObject:
         shape = ShapeOptions.from_text(outline) if outline else ShapeOptions()
     except (PromptError, OutlineOptionsError) as error:
         raise OutputError(
-            _translate("This polygon cannot be re-opened. {reason}").format(reason=error.text), error.hint
+            QCoreApplication.translate(
+                "ObjectReopening", "This polygon cannot be re-opened. {reason}"
+            ).format(reason=error.text),
+            error.hint,
         ) from error
     return ReopenedObject(
         fid=fid,
@@ -122,7 +131,3 @@ def _text(feature: QgsFeature, indices: dict[str, int], name: str) -> str:
         return ""
     value = feature.attribute(indices[name])
     return "" if is_null(value) else str(value)
-
-
-def _translate(text: str) -> str:
-    return QCoreApplication.translate("ObjectReopening", text)

@@ -13,17 +13,19 @@ def why_not_output(layer: QgsVectorLayer) -> str | None:
     """Return why objects cannot be saved into a layer, in a sentence; None if they can."""
     name = layer.name()
     if not layer.isValid():
-        text = _translate("The source of the layer “{name}” cannot be reached.")
+        text = QCoreApplication.translate(
+            "OutputChoice", "The source of the layer “{name}” cannot be reached."
+        )
     elif layer.geometryType() != QgsWkbTypes.GeometryType.PolygonGeometry:
-        text = _translate("The layer “{name}” holds no polygons.")
+        text = QCoreApplication.translate("OutputChoice", "The layer “{name}” holds no polygons.")
     elif layer.readOnly():
-        text = _translate("The layer “{name}” is set to be read-only in this project.")
+        text = QCoreApplication.translate(
+            "OutputChoice", "The layer “{name}” is set to be read-only in this project."
+        )
     elif not (layer.supportsEditing() and layer.dataProvider().capabilities() & _ADD):
-        text = _translate("The source of the layer “{name}” cannot be written to.")
+        text = QCoreApplication.translate(
+            "OutputChoice", "The source of the layer “{name}” cannot be written to."
+        )
     else:
         return None
     return text.format(name=name)
-
-
-def _translate(text: str) -> str:
-    return QCoreApplication.translate("OutputChoice", text)

@@ -92,7 +92,9 @@ def create_output(
     if layer is None:
         if is_new:
             path.unlink(missing_ok=True)
-        raise _cannot(path, reason or _translate("the new layer cannot be opened"))
+        raise _cannot(
+            path, reason or QCoreApplication.translate("OutputCreation", "the new layer cannot be opened")
+        )
     layer.setRenderer(class_renderer(classes))
     layer.setCustomProperty(MADE_BY_DOCK, True)
     return layer
@@ -118,13 +120,15 @@ def _layer_names(path: Path) -> set[str]:
         OutputError: It is none.
     """
     if not path.is_file():
-        raise _cannot(path, _translate("there is a folder of that name"))
+        raise _cannot(path, QCoreApplication.translate("OutputCreation", "there is a folder of that name"))
     try:
         source = ogr.GetDriverByName("GPKG").Open(str(path), 0)
     except RuntimeError:  # with GDAL's exceptions on
         source = None
     if source is None:
-        raise _cannot(path, _translate("the file that is there is no GeoPackage"))
+        raise _cannot(
+            path, QCoreApplication.translate("OutputCreation", "the file that is there is no GeoPackage")
+        )
     # Tables of attributes and of other kinds too: a layer may have the name of none of them.
     tables = source.ExecuteSQL("SELECT name FROM sqlite_master")
     names = {row.GetField(0).lower() for row in tables}
@@ -141,12 +145,10 @@ def _free_name(wanted: str, taken: set[str]) -> str:
 
 def _cannot(path: Path, reason: str) -> OutputError:
     return OutputError(
-        _translate("The output layer {path} cannot be made: {reason}.").format(
-            path=path, reason=reason.rstrip(".")
+        QCoreApplication.translate(
+            "OutputCreation", "The output layer {path} cannot be made: {reason}."
+        ).format(path=path, reason=reason.rstrip(".")),
+        QCoreApplication.translate(
+            "OutputCreation", "Choose another file, in a folder that can be written to."
         ),
-        _translate("Choose another file, in a folder that can be written to."),
     )
-
-
-def _translate(text: str) -> str:
-    return QCoreApplication.translate("OutputCreation", text)

@@ -246,7 +246,9 @@ class FeatureMaker:
             if reason is None and self._is_unique(index):
                 ignored = [] if own is None else [own.id()]
                 if QgsVectorLayerUtils.valueExists(self._layer, index, value, ignored):
-                    reason = _translate("it must be unique, and another feature has the value")
+                    reason = QCoreApplication.translate(
+                        "OutputFeature", "it must be unique, and another feature has the value"
+                    )
             if reason is None:
                 fitting[index] = value
             else:
@@ -264,7 +266,7 @@ class FeatureMaker:
             )
             if not is_fine:
                 feature.setAttribute(index, None)
-                reason = _translate("the layer's constraint refuses it")
+                reason = QCoreApplication.translate("OutputFeature", "the layer's constraint refuses it")
                 self._name(field.name(), _left_out(field.name(), reason), notes)
 
     def _name_empty_fields(self, feature: QgsFeature, notes: list[str]) -> None:
@@ -273,8 +275,9 @@ class FeatureMaker:
             field = self._layer.fields()[index]
             must = field.constraints().constraints() & _NOT_NULL
             if must and is_null(feature.attribute(index)):
-                text = _translate(
-                    "The field {field} must not be empty; fill it in before you save the layer's edits."
+                text = QCoreApplication.translate(
+                    "OutputFeature",
+                    "The field {field} must not be empty; fill it in before you save the layer's edits.",
                 )
                 self._name(f"{field.name()} is empty", text.format(field=field.name()), notes)
 
@@ -288,8 +291,6 @@ class FeatureMaker:
 
 
 def _left_out(field: str, reason: str) -> str:
-    return _translate("The field {field} is left empty: {reason}.").format(field=field, reason=reason)
-
-
-def _translate(text: str) -> str:
-    return QCoreApplication.translate("OutputFeature", text)
+    return QCoreApplication.translate("OutputFeature", "The field {field} is left empty: {reason}.").format(
+        field=field, reason=reason
+    )

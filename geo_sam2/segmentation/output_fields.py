@@ -80,7 +80,7 @@ def misfit(field: QgsField, value: Any, *, counts_bytes: bool = False) -> str | 
         counts_bytes: The width of a text counts bytes, as in Shapefiles, not characters.
     """
     if not _is_of_kind(field, value):
-        return _translate("its values are of another kind ({kind})").format(
+        return QCoreApplication.translate("OutputFields", "its values are of another kind ({kind})").format(
             kind=field.typeName() or field.displayType()
         )
     try:
@@ -89,7 +89,7 @@ def misfit(field: QgsField, value: Any, *, counts_bytes: bool = False) -> str | 
     except ValueError:
         if holds_text(field) and field.length() > 0:
             return _too_long(field)
-        return _translate("its values are of another kind ({kind})").format(
+        return QCoreApplication.translate("OutputFields", "its values are of another kind ({kind})").format(
             kind=field.typeName() or field.displayType()
         )
     width = field.length()
@@ -103,9 +103,9 @@ def misfit(field: QgsField, value: Any, *, counts_bytes: bool = False) -> str | 
         digits = len(str(abs(int(value)))) + (value < 0)
         places = field.precision() + 1 if field.precision() > 0 else 0
         if digits > width - places:
-            return _translate("{value} has more digits than its {width}").format(
-                value=round(value, 3), width=width
-            )
+            return QCoreApplication.translate(
+                "OutputFields", "{value} has more digits than its {width}"
+            ).format(value=round(value, 3), width=width)
     return None
 
 
@@ -129,8 +129,6 @@ def _is_of_kind(field: QgsField, value: Any) -> bool:
 
 
 def _too_long(field: QgsField) -> str:
-    return _translate("the text is longer than its {width} characters").format(width=field.length())
-
-
-def _translate(text: str) -> str:
-    return QCoreApplication.translate("OutputFields", text)
+    return QCoreApplication.translate(
+        "OutputFields", "the text is longer than its {width} characters"
+    ).format(width=field.length())

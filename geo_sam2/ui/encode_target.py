@@ -52,8 +52,13 @@ class EncodeTarget:
                 self.problem = error
         elif self._imagery.store is not None:
             self.problem = EncodeRequestError(
-                _translate("This tile is not encoded, and the image of the store is not in the project."),
-                _translate("Add the image to the project to encode more of it."),
+                QCoreApplication.translate(
+                    "EncodeTarget",
+                    "This tile is not encoded, and the image of the store is not in the project.",
+                ),
+                QCoreApplication.translate(
+                    "EncodeTarget", "Add the image to the project to encode more of it."
+                ),
             )
         self._encoding.set_target(make)
 
@@ -81,7 +86,3 @@ class EncodeTarget:
             return lambda: request
         model = ModelChoice(model_of_store(store.store.manifest.model, settings.home()))
         return lambda: store_encode_request(facts, found, model)
-
-
-def _translate(text: str) -> str:
-    return QCoreApplication.translate("EncodeTarget", text)

@@ -56,7 +56,7 @@ class ImageryStatus:
 
     def _features_text(self) -> str:
         if self._imagery.is_looking:
-            return _translate("Looking for feature stores…")
+            return QCoreApplication.translate("ImageryStatus", "Looking for feature stores…")
         store = self._imagery.store
         if store is None:
             return ""
@@ -67,7 +67,7 @@ class ImageryStatus:
     def _store_text(self, found: FoundStore) -> str:
         store = self._imagery.store
         is_open = store is not None and store.folder == found.folder
-        return _translate("{model}, {resolution}: {tiles}").format(
+        return QCoreApplication.translate("ImageryStatus", "{model}, {resolution}: {tiles}").format(
             model=_model_text(found.model_id),
             resolution=found.gsd_text,
             tiles=done_text(store.done if is_open else found.done, found.total),
@@ -87,14 +87,10 @@ def _models() -> tuple[dock_view.ModelOffer, ...]:
 
 def _model_text(model_id: str) -> str:
     if model_id == model_catalogue.DEMO_ID:
-        return _translate("demo model, for trying out")
+        return QCoreApplication.translate("ImageryStatus", "demo model, for trying out")
     return model_id
 
 
 def _offer_text(offer: ResolutionOffer) -> str:
     text = f"{offer.gsd_text} · {tiles_text(offer.tiles)} · {size_text(offer.bytes)}"
     return text if offer.seconds is None else f"{text} · {duration_text(offer.seconds)}"
-
-
-def _translate(text: str) -> str:
-    return QCoreApplication.translate("ImageryStatus", text)
