@@ -121,11 +121,9 @@ class OutlineItem(QgsMapCanvasItem):
         if self._on_map.isEmpty():
             return QPainterPath()
         pixel = self._canvas.mapUnitsPerPixel() / self._canvas.devicePixelRatioF()
-        simplifier = QgsMapToPixelSimplifier(
-            QgsMapToPixelSimplifier.SimplifyFlag.SimplifyGeometry,
-            _NEAREST_VERTEX_PX * pixel,
-            QgsMapToPixelSimplifier.SimplifyAlgorithm.Distance,
-        )
+        # By distance, its default; the name of that choice differs between versions of QGIS.
+        simplify = QgsMapToPixelSimplifier.SimplifyFlag.SimplifyGeometry
+        simplifier = QgsMapToPixelSimplifier(simplify, _NEAREST_VERTEX_PX * pixel)
         drawn = simplifier.simplify(self._on_map)  # owns what constGet returns
         return drawn.constGet().asQPainterPath()
 
